@@ -1,1 +1,3 @@
-//! placeholder
+//! The signaling server: where streams register and calls find them.
+pub mod directory;
+pub mod store;

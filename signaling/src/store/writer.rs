@@ -1,0 +1,107 @@
+//! Brings the data base to the disk, off the task that handles SIP and no oftener than is useful.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info};
+
+use super::Snapshot;
+use super::file::DataFile;
+
+/// At most ten writes per second.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// A write that took long is followed by this many times its duration of rest, so that a slow
+/// disk or a large data base costs one part in twenty at most.
+const REST: u32 = 20;
+/// After a write that failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A wish for the present content, answered by the task that owns it.
+#[derive(Debug)]
+pub struct SnapshotRequest(pub oneshot::Sender<Snapshot>);
+
+/// When the next write may begin.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    earliest: Instant,
+}
+
+impl Pace {
+    fn written(&mut self, started: Instant, ended: Instant) {
+        let took = ended.saturating_duration_since(started);
+        self.earliest = (started + INTERVAL).max(ended + took * REST);
+    }
+
+    fn failed(&mut self, ended: Instant) {
+        self.earliest = ended + RETRY;
+    }
+}
+
+/// Writes a snapshot after each change of `revision`, until its sender or the owner of the data
+/// is gone. A write that was begun is finished before this returns.
+pub async fn run(
+    file: DataFile,
+    mut revision: watch::Receiver<u64>,
+    owner: mpsc::Sender<SnapshotRequest>,
+) {
+    let mut pace = Pace {
+        earliest: Instant::now(),
+    };
+    let mut failing = false;
+    loop {
+        // After a failure the change is still to be written, whether or not another one follows.
+        if !failing && revision.changed().await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(pace.earliest.into()) => {}
+            () = closed(&mut revision) => return,
+        }
+        revision.mark_unchanged();
+        let (sender, receiver) = oneshot::channel();
+        if owner.send(SnapshotRequest(sender)).await.is_err() {
+            return;
+        }
+        let Ok(snapshot) = receiver.await else {
+            return;
+        };
+        let disk = file.clone();
+        let started = Instant::now();
+        let written = tokio::task::spawn_blocking(move || disk.write(&snapshot)).await;
+        let ended = Instant::now();
+        let result = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        match (&result, failing) {
+            (Err(error), false) => error!("data base cannot be written, trying again: {error}"),
+            (Ok(()), true) => info!("data base is written again"),
+            _ => {}
+        }
+        failing = result.is_err();
+        if failing {
+            pace.failed(ended);
+        } else {
+            pace.written(started, ended);
+        }
+    }
+}
+
+/// Ends when no more changes can come.
+async fn closed(revision: &mut watch::Receiver<u64>) {
+    while revision.changed().await.is_ok() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_keep_their_distance() {
+        let start = Instant::now();
+        let mut pace = Pace { earliest: start };
+        pace.written(start, start + Duration::from_millis(2));
+        assert_eq!(pace.earliest, start + INTERVAL);
+        pace.written(start, start + Duration::from_millis(295));
+        assert_eq!(pace.earliest, start + Duration::from_millis(295 * 21));
+        pace.failed(start);
+        assert_eq!(pace.earliest, start + RETRY);
+    }
+}
