@@ -1,0 +1,126 @@
+// Put into every page before its own scripts: remembers the page's peer connections and measures
+// what reaches the viewer's eyes and ears. The page does not know that it is watched.
+
+{
+  /** @type {RTCPeerConnection[]} */
+  const connections = [];
+  const Native = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Native {
+    /** @param {RTCConfiguration} [configuration] */
+    constructor(configuration) {
+      super(configuration);
+      connections.push(this);
+    }
+  };
+
+  /** @returns {HTMLVideoElement | null} */
+  const video = () => document.querySelector("video");
+
+  /**
+   * A small copy of the picture on screen, as a number that changes when the picture does, and
+   * its mean brightness (0–255): a black picture is no picture.
+   */
+  const picture = () => {
+    const element = video();
+    if (!element || element.videoWidth === 0) {
+      return { hash: 0, brightness: 0, width: 0, height: 0 };
+    }
+    const canvas = document.createElement("canvas");
+    canvas.width = 160;
+    canvas.height = 90;
+    const context = canvas.getContext("2d");
+    if (!context) {
+      throw new Error("no canvas context");
+    }
+    context.drawImage(element, 0, 0, canvas.width, canvas.height);
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    let hash = 0;
+    let sum = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      const light = (data[at] + data[at + 1] + data[at + 2]) / 3;
+      sum += light;
+      hash = (Math.imul(hash, 31) + Math.round(light)) | 0;
+    }
+    return {
+      hash,
+      brightness: sum / (data.length / 4),
+      width: element.videoWidth,
+      height: element.videoHeight,
+    };
+  };
+
+  /** Statistics of the newest connection, or zeros when there is none. */
+  const stats = async () => {
+    const connection = connections.at(-1);
+    const result = {
+      connections: connections.length,
+      open: connections.filter((each) => each.connectionState !== "closed").length,
+      state: connection?.connectionState ?? "none",
+      framesDecoded: 0,
+      framesReceived: 0,
+      freezes: 0,
+      videoPackets: 0,
+      videoCodec: "",
+      audioPackets: 0,
+      audioEnergy: 0,
+      audioSeconds: 0,
+      audioCodec: "",
+      picture: picture(),
+    };
+    const report = connection ? await connection.getStats() : new Map();
+    for (const entry of report.values()) {
+      if (entry.type !== "inbound-rtp") {
+        continue;
+      }
+      const codec = report.get(entry.codecId)?.mimeType ?? "";
+      if (entry.kind === "video") {
+        result.framesDecoded = entry.framesDecoded ?? 0;
+        result.framesReceived = entry.framesReceived ?? 0;
+        result.freezes = entry.freezeCount ?? 0;
+        result.videoPackets = entry.packetsReceived ?? 0;
+        result.videoCodec = codec;
+      } else {
+        result.audioPackets = entry.packetsReceived ?? 0;
+        result.audioEnergy = entry.totalAudioEnergy ?? 0;
+        result.audioSeconds = entry.totalSamplesDuration ?? 0;
+        result.audioCodec = codec;
+      }
+    }
+    return result;
+  };
+
+  /** @type {{ shown: number, media: number }[]} */
+  let frames = [];
+
+  /** Begins (again) to note when each frame is shown and which moment of the stream it shows. */
+  const watchFrames = () => {
+    frames = [];
+    const noted = frames;
+    const element = video();
+    /** @type {VideoFrameRequestCallback} */
+    const note = (now, { rtpTimestamp, mediaTime }) => {
+      if (noted !== frames || !element) {
+        return;
+      }
+      // The RTP clock of video runs at 90 kHz.
+      noted.push({ shown: now, media: rtpTimestamp ? rtpTimestamp / 90 : mediaTime * 1000 });
+      element.requestVideoFrameCallback(note);
+    };
+    element?.requestVideoFrameCallback(note);
+  };
+
+  /** Frames noted so far and the longest time between two of them, in milliseconds. */
+  const frameGaps = () => {
+    let shown = 0;
+    let media = 0;
+    for (let at = 1; at < frames.length; at += 1) {
+      shown = Math.max(shown, frames[at].shown - frames[at - 1].shown);
+      media = Math.max(media, frames[at].media - frames[at - 1].media);
+    }
+    const last = frames.at(-1);
+    const sinceLast = last ? performance.now() - last.shown : 0;
+    return { frames: frames.length, shown: Math.max(shown, sinceLast), media };
+  };
+
+  Object.assign(window, { probe: { stats, watchFrames, frameGaps } });
+}
