@@ -1,0 +1,197 @@
+//! The one place where SIP meets the runtime: a task that owns a UDP socket, its endpoint and a
+//! role, and moves datagrams, commands and time between them.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the driver is what gives the core its time"
+)]
+
+use bytes::Bytes;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+use crate::endpoint::{Config, Endpoint, Event};
+
+/// Bytes of socket buffer asked for in each direction: a burst of browser offers, 6 kB each.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// How long a role may take to say goodbye.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(4);
+
+/// What one program does with SIP. It is called by one task only, never waits, and is given the
+/// time.
+pub trait Role: Send {
+    /// What the rest of the program asks of it.
+    type Command: Send;
+
+    /// Something came from the network, or failed to.
+    fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint);
+
+    /// The program asks for something.
+    fn handle_command(&mut self, now: Instant, command: Self::Command, endpoint: &mut Endpoint);
+
+    /// A deadline that [`Role::poll_timeout`] named is due.
+    fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint);
+
+    /// The role's own next deadline.
+    fn poll_timeout(&self) -> Option<Instant>;
+
+    /// The program is ending: hang up, withdraw, refuse what is new.
+    fn handle_shutdown(&mut self, now: Instant, endpoint: &mut Endpoint);
+
+    /// True when nothing keeps the program from ending.
+    fn is_drained(&self) -> bool;
+}
+
+/// A bound socket, not yet running.
+#[derive(Debug)]
+pub struct Socket {
+    socket: UdpSocket,
+    local: SocketAddr,
+}
+
+impl Socket {
+    /// Binds a UDP socket with large buffers. Port 0 takes any free port.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let kind = socket2::Type::DGRAM;
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
+        socket.set_nonblocking(true)?;
+        // The kernel grants what its limit allows; less still works.
+        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        let local = socket.local_addr()?;
+        Ok(Socket { socket, local })
+    }
+
+    /// The address it is bound to.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// An endpoint for this socket with identifiers from the operating system's generator.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::new(Config::new(self.local), random)
+    }
+
+    /// Runs a role on this socket until `shutdown` completes and the role has said goodbye, or
+    /// every sender of commands is gone.
+    ///
+    /// # Errors
+    /// When the socket cannot be read any more.
+    pub async fn run<R: Role>(
+        self,
+        mut endpoint: Endpoint,
+        mut role: R,
+        mut commands: mpsc::Receiver<R::Command>,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; usize::from(u16::MAX)];
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut ending: Option<Instant> = None;
+        let mut commands_open = true;
+        loop {
+            self.drain(&mut endpoint, &mut role).await;
+            if ending.is_some_and(|limit| role.is_drained() || limit <= Instant::now()) {
+                return Ok(());
+            }
+            let deadline = [endpoint.poll_timeout(), role.poll_timeout(), ending]
+                .into_iter()
+                .flatten()
+                .min();
+            tokio::select! {
+                received = self.socket.recv_from(&mut buffer) => match received {
+                    Ok((length, source)) => {
+                        let data = Bytes::copy_from_slice(&buffer[..length]);
+                        endpoint.handle_datagram(Instant::now(), source, data);
+                    }
+                    Err(error) if is_passing(&error) => {}
+                    Err(error) => return Err(error),
+                },
+                command = commands.recv(), if commands_open => match command {
+                    Some(command) => role.handle_command(Instant::now(), command, &mut endpoint),
+                    None => commands_open = false,
+                },
+                () = sleep_until(deadline) => {
+                    let now = Instant::now();
+                    endpoint.handle_timeout(now);
+                    if role.poll_timeout().is_some_and(|at| at <= now) {
+                        role.handle_timeout(now, &mut endpoint);
+                    }
+                }
+                () = &mut shutdown, if ending.is_none() => {
+                    let now = Instant::now();
+                    ending = Some(now + SHUTDOWN_LIMIT);
+                    role.handle_shutdown(now, &mut endpoint);
+                }
+            }
+        }
+    }
+
+    /// Hands events to the role and datagrams to the socket until neither is left.
+    async fn drain<R: Role>(&self, endpoint: &mut Endpoint, role: &mut R) {
+        loop {
+            while let Some(event) = endpoint.poll_event() {
+                role.handle_event(Instant::now(), event, endpoint);
+            }
+            while let Some(transmit) = endpoint.poll_transmit() {
+                let sent = self.socket.send_to(&transmit.payload, transmit.destination);
+                // A datagram that cannot be sent is a datagram lost: timers see to it.
+                if let Err(error) = sent.await {
+                    tracing::debug!(destination = %transmit.destination, %error, "not sent");
+                }
+            }
+            if !endpoint.has_events() {
+                return;
+            }
+        }
+    }
+}
+
+/// The address of this machine that packets to `peer` come from.
+///
+/// # Errors
+/// When no route leads there.
+pub fn local_ip_towards(peer: SocketAddr) -> io::Result<IpAddr> {
+    let any: SocketAddr = match peer {
+        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        SocketAddr::V6(_) => ([0u16; 8], 0).into(),
+    };
+    let probe = std::net::UdpSocket::bind(any)?;
+    // Connecting a UDP socket sends nothing; it only looks the route up.
+    probe.connect(peer)?;
+    Ok(probe.local_addr()?.ip())
+}
+
+/// 64 bits from the operating system.
+fn random() -> u64 {
+    // The generator fails only where the system has none, and nothing secret could be made there.
+    getrandom::u64().expect("the operating system gives random numbers")
+}
+
+/// Errors that an earlier datagram of ours brought back (ICMP), not faults of the socket.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::WouldBlock
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+    )
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

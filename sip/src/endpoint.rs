@@ -1,0 +1,767 @@
+//! One socket's worth of SIP: datagrams and time in; datagrams, events and the next deadline out.
+//!
+//! After each call the owner drains [`Endpoint::poll_transmit`] and [`Endpoint::poll_event`] and
+//! asks [`Endpoint::poll_timeout`] when to come back.
+
+use bytes::Bytes;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::header::{Name, Via};
+use crate::message::{Message, Request, Response};
+use crate::method::Method;
+use crate::status::StatusCode;
+use crate::timer::Deadlines;
+pub use crate::transaction::Transmit;
+use crate::transaction::{Expiry, InviteClient, InviteServer, OtherClient, OtherServer, Outbox};
+
+/// The largest payload of a UDP datagram over IPv4.
+pub const MAX_DATAGRAM: usize = 65_507;
+
+/// What begins every branch that follows RFC 3261 (section 8.1.1.7).
+const MAGIC_COOKIE: &str = "z9hG4bK";
+
+/// What an endpoint is told when it is made.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address of the socket, as others reach it: it goes into Via.
+    pub local: SocketAddr,
+    /// Transactions at most; beyond them requests are refused with 503.
+    pub max_transactions: usize,
+}
+
+impl Config {
+    /// The defaults for a socket at this address.
+    pub fn new(local: SocketAddr) -> Self {
+        Config {
+            local,
+            max_transactions: 100_000,
+        }
+    }
+}
+
+/// A request that we sent and whose answers we wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(u64);
+
+/// A request that came and that the role answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerId(u64);
+
+/// Why a request of ours has no final answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Nothing came for 32 s (timers B, C and F).
+    #[error("no answer within 32 s")]
+    Timeout,
+    /// It does not fit into a datagram.
+    #[error("the message is larger than a datagram can be")]
+    TooLarge,
+}
+
+/// What happened, for the role.
+#[derive(Debug)]
+pub enum Event {
+    /// A new request, never ACK or CANCEL. An INVITE has been answered 100 Trying already.
+    Request {
+        /// Answer it under this.
+        id: ServerId,
+        /// The request, its top Via completed with `received` and `rport`.
+        request: Request,
+        /// Where it came from.
+        source: SocketAddr,
+    },
+    /// An ACK for a 2xx, which travels end to end.
+    Ack {
+        /// The ACK.
+        request: Request,
+        /// Where it came from.
+        source: SocketAddr,
+    },
+    /// The caller gave up. The CANCEL has been answered; the INVITE wants its 487.
+    Cancel {
+        /// The pending INVITE.
+        invite: ServerId,
+        /// The CANCEL, for its Reason.
+        request: Request,
+    },
+    /// An answer to a request of ours; of an INVITE also every retransmitted 2xx.
+    Response {
+        /// The request.
+        id: ClientId,
+        /// The answer, our Via taken off.
+        response: Response,
+        /// Where it came from.
+        source: SocketAddr,
+    },
+    /// A request of ours will have no final answer. A 2xx that comes all the same is still
+    /// reported, with [`Endpoint::client_request`] to answer it.
+    Failed {
+        /// The request.
+        id: ClientId,
+        /// Why.
+        failure: Failure,
+    },
+    /// A 2xx given to [`Endpoint::accept`] was not acknowledged within 32 s.
+    Unacknowledged {
+        /// The INVITE.
+        id: ServerId,
+    },
+    /// A response that belongs to no request of ours.
+    Stray {
+        /// The response, with all its Vias.
+        response: Response,
+        /// Where it came from.
+        source: SocketAddr,
+    },
+}
+
+/// The transactions of one socket.
+pub struct Endpoint {
+    config: Config,
+    random: Box<dyn FnMut() -> u64 + Send>,
+    last_id: u64,
+    clients: HashMap<ClientId, ClientEntry>,
+    client_keys: HashMap<ClientKey, ClientId>,
+    servers: HashMap<ServerId, ServerEntry>,
+    server_keys: HashMap<ServerKey, ServerId>,
+    unacknowledged: HashMap<AckKey, ServerId>,
+    wakes: BTreeSet<(Instant, Wake)>,
+    outbox: Outbox,
+    events: VecDeque<Event>,
+    malformed: u64,
+}
+
+type ClientKey = (String, Method);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wake {
+    Client(ClientId),
+    Server(ServerId),
+}
+
+struct ClientEntry {
+    machine: ClientMachine,
+    key: ClientKey,
+    /// A CANCEL of the endpoint's own concerns nobody else.
+    silent: bool,
+    wake: Option<Instant>,
+}
+
+enum ClientMachine {
+    Invite(InviteClient),
+    Other(OtherClient),
+}
+
+struct ServerEntry {
+    machine: ServerMachine,
+    key: ServerKey,
+    ack: Option<AckKey>,
+    tag: String,
+    wake: Option<Instant>,
+}
+
+enum ServerMachine {
+    Invite(InviteServer),
+    Other(OtherServer),
+}
+
+/// What makes two requests the same (RFC 3261 section 17.2.3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ServerKey {
+    /// The branch; of senders older than RFC 3261, the fields that were compared then.
+    branch: String,
+    sent_by: String,
+    method: Method,
+}
+
+/// How the ACK of a 2xx finds its INVITE: Call-ID, CSeq number and our tag.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct AckKey {
+    call_id: String,
+    cseq: u32,
+    tag: String,
+}
+
+impl Endpoint {
+    /// An endpoint without transactions. `random` gives 64 unpredictable bits at each call;
+    /// branches, tags and Call-IDs are made of them.
+    pub fn new(config: Config, random: impl FnMut() -> u64 + Send + 'static) -> Self {
+        Endpoint {
+            config,
+            random: Box::new(random),
+            last_id: 0,
+            clients: HashMap::new(),
+            client_keys: HashMap::new(),
+            servers: HashMap::new(),
+            server_keys: HashMap::new(),
+            unacknowledged: HashMap::new(),
+            wakes: BTreeSet::new(),
+            outbox: Outbox::new(),
+            events: VecDeque::new(),
+            malformed: 0,
+        }
+    }
+
+    /// The address in our Vias.
+    pub fn local(&self) -> SocketAddr {
+        self.config.local
+    }
+
+    /// Transactions that are not over, those that only absorb retransmissions included.
+    pub fn transactions(&self) -> usize {
+        self.clients.len() + self.servers.len()
+    }
+
+    /// Datagrams so far that were no SIP message.
+    pub fn malformed(&self) -> u64 {
+        self.malformed
+    }
+
+    /// A fresh tag (RFC 3261 section 19.3).
+    pub fn generate_tag(&mut self) -> String {
+        format!("{:016x}", (self.random)())
+    }
+
+    /// A fresh Call-ID.
+    pub fn generate_call_id(&mut self) -> String {
+        format!("{:016x}{:016x}", (self.random)(), (self.random)())
+    }
+
+    /// Takes in one datagram.
+    pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, data: Bytes) {
+        // Empty lines keep bindings of address translators alive (RFC 5626 section 3.5.1) and
+        // may come before a message (RFC 3261 section 7.5).
+        let blank = data
+            .iter()
+            .take_while(|b| matches!(b, b'\r' | b'\n'))
+            .count();
+        let data = data.slice(blank..);
+        if data.is_empty() {
+            return;
+        }
+        match Message::parse(data) {
+            Ok(Message::Request(request)) => self.handle_request(now, source, request),
+            Ok(Message::Response(response)) => self.handle_response(now, source, response),
+            Err(error) => {
+                self.malformed += 1;
+                tracing::debug!(%source, %error, "malformed message");
+                if let Some((via, payload)) = error.answer() {
+                    self.outbox.push_back(Transmit {
+                        destination: via.answer_address(source),
+                        payload,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Runs every deadline that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, wake)) = self.wakes.first() {
+            if at > now {
+                break;
+            }
+            match wake {
+                Wake::Client(id) => self.client_timeout(now, id),
+                Wake::Server(id) => self.server_timeout(now, id),
+            }
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.outbox.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// True while [`Endpoint::poll_event`] has something to give.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// When [`Endpoint::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.wakes.first().map(|&(at, _)| at)
+    }
+
+    /// Sends a request and sees to its retransmissions. Our Via is put on top.
+    ///
+    /// The answers come as [`Event::Response`], or [`Event::Failed`] comes within 32 s.
+    pub fn request(
+        &mut self,
+        now: Instant,
+        destination: SocketAddr,
+        mut request: Request,
+    ) -> ClientId {
+        let branch = self.push_via(&mut request);
+        self.start_client(now, destination, request, branch, false)
+    }
+
+    /// The request behind a handle, as it was sent, while its transaction lasts.
+    pub fn client_request(&self, id: ClientId) -> Option<&Request> {
+        self.clients.get(&id).map(|entry| entry.machine.request())
+    }
+
+    /// The request that came under a handle, while its transaction lasts.
+    pub fn server_request(&self, id: ServerId) -> Option<&Request> {
+        self.servers.get(&id).map(|entry| entry.machine.request())
+    }
+
+    /// Gives up a pending INVITE: CANCEL goes to the next hop at once, or as soon as a
+    /// provisional answer comes (RFC 3261 section 9.1). The INVITE still ends by an answer, a
+    /// 2xx perhaps, or by [`Event::Failed`].
+    pub fn cancel(&mut self, now: Instant, id: ClientId) {
+        if let Some(entry) = self.clients.get_mut(&id) {
+            if let ClientMachine::Invite(invite) = &mut entry.machine {
+                if invite.cancel(now) {
+                    self.send_cancel(now, id);
+                }
+                self.arm_client(id);
+            }
+        }
+    }
+
+    /// Answers a request. A relayed 2xx comes through here each time that its maker sends it.
+    pub fn respond(&mut self, now: Instant, id: ServerId, response: Response) {
+        self.answer(now, id, response, false);
+    }
+
+    /// Accepts an INVITE as its user agent: the 2xx is sent again until its ACK comes, 32 s at
+    /// most (RFC 3261 section 13.3.1.4).
+    pub fn accept(&mut self, now: Instant, id: ServerId, response: Response) {
+        self.answer(now, id, response, true);
+    }
+
+    /// Sends a request that has no transaction: the ACK of a 2xx. Our Via is put on top.
+    pub fn send_request(&mut self, destination: SocketAddr, mut request: Request) {
+        self.push_via(&mut request);
+        self.send(destination, request.to_bytes());
+    }
+
+    /// Sends a response that has no transaction.
+    pub fn send_response(&mut self, destination: SocketAddr, response: Response) {
+        self.send(destination, response.to_bytes());
+    }
+
+    fn send(&mut self, destination: SocketAddr, payload: Bytes) {
+        self.outbox.push_back(Transmit {
+            destination,
+            payload,
+        });
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn push_via(&mut self, request: &mut Request) -> String {
+        let branch = format!("{MAGIC_COOKIE}{:016x}", (self.random)());
+        let via = Via::udp(self.config.local, &branch);
+        request.headers.push_front(Name::Via, &via.to_string());
+        branch
+    }
+
+    // ---- requests that we sent
+
+    fn start_client(
+        &mut self,
+        now: Instant,
+        destination: SocketAddr,
+        request: Request,
+        branch: String,
+        silent: bool,
+    ) -> ClientId {
+        let id = ClientId(self.next_id());
+        if request.to_bytes().len() > MAX_DATAGRAM {
+            let failure = Failure::TooLarge;
+            self.events.push_back(Event::Failed { id, failure });
+            return id;
+        }
+        let key = (branch, request.method.clone());
+        let machine = if request.method == Method::Invite {
+            let invite = InviteClient::new(now, destination, request, &mut self.outbox);
+            ClientMachine::Invite(invite)
+        } else {
+            let other = OtherClient::new(now, destination, request, &mut self.outbox);
+            ClientMachine::Other(other)
+        };
+        self.client_keys.insert(key.clone(), id);
+        let entry = ClientEntry {
+            machine,
+            key,
+            silent,
+            wake: None,
+        };
+        self.clients.insert(id, entry);
+        self.arm_client(id);
+        id
+    }
+
+    fn send_cancel(&mut self, now: Instant, id: ClientId) {
+        let Some(entry) = self.clients.get(&id) else {
+            return;
+        };
+        if let ClientMachine::Invite(invite) = &entry.machine {
+            let cancel = invite.hop_request(Method::Cancel);
+            let destination = invite.destination();
+            let branch = entry.key.0.clone();
+            self.start_client(now, destination, cancel, branch, true);
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, source: SocketAddr, mut response: Response) {
+        let branch = response
+            .top_via()
+            .and_then(|via| via.branch().map(str::to_owned));
+        let id = branch.and_then(|branch| {
+            let key = (branch, response.cseq().method.clone());
+            self.client_keys.get(&key).copied()
+        });
+        let Some((id, entry)) = id.and_then(|id| Some((id, self.clients.get_mut(&id)?))) else {
+            self.events.push_back(Event::Stray { response, source });
+            return;
+        };
+        response.headers.pop_first_value(Name::Via);
+        let (deliver, cancel) = match &mut entry.machine {
+            ClientMachine::Invite(invite) => {
+                let heard = invite.handle_response(now, &response, &mut self.outbox);
+                (heard.deliver, heard.cancel)
+            }
+            ClientMachine::Other(other) => (other.handle_response(now, &response), false),
+        };
+        if deliver && !entry.silent {
+            self.events.push_back(Event::Response {
+                id,
+                response,
+                source,
+            });
+        }
+        if cancel {
+            self.send_cancel(now, id);
+        }
+        self.arm_client(id);
+    }
+
+    fn client_timeout(&mut self, now: Instant, id: ClientId) {
+        while let Some(entry) = self.clients.get_mut(&id) {
+            let Some(timer) = entry.machine.deadlines().pop_due(now) else {
+                break;
+            };
+            let (expiry, cancel) = match &mut entry.machine {
+                ClientMachine::Invite(invite) => invite.handle_timer(now, timer, &mut self.outbox),
+                ClientMachine::Other(other) => {
+                    (other.handle_timer(now, timer, &mut self.outbox), false)
+                }
+            };
+            match expiry {
+                Expiry::Goes => {}
+                Expiry::GaveUp => {
+                    if !entry.silent {
+                        let failure = Failure::Timeout;
+                        self.events.push_back(Event::Failed { id, failure });
+                    }
+                }
+                Expiry::Over | Expiry::OverUnacknowledged => {
+                    let key = entry.key.clone();
+                    if let Some(at) = entry.wake {
+                        self.wakes.remove(&(at, Wake::Client(id)));
+                    }
+                    self.clients.remove(&id);
+                    self.client_keys.remove(&key);
+                    return;
+                }
+            }
+            if cancel {
+                self.send_cancel(now, id);
+            }
+        }
+        self.arm_client(id);
+    }
+
+    fn arm_client(&mut self, id: ClientId) {
+        if let Some(entry) = self.clients.get_mut(&id) {
+            let next = entry.machine.deadlines().next();
+            arm(&mut self.wakes, Wake::Client(id), &mut entry.wake, next);
+        }
+    }
+
+    // ---- requests that came
+
+    fn handle_request(&mut self, now: Instant, source: SocketAddr, mut request: Request) {
+        // The parser has seen that every Via can be read.
+        let Some(mut via) = request.top_via() else {
+            return;
+        };
+        let destination = via.answer_address(source);
+        let key = ServerKey::new(&request, &via);
+        via.note_source(source);
+        request
+            .headers
+            .replace_first_value(Name::Via, &via.to_string());
+
+        if request.method == Method::Ack {
+            self.handle_ack(now, source, request, &key);
+            return;
+        }
+        if let Some(entry) = self
+            .server_keys
+            .get(&key)
+            .and_then(|id| self.servers.get(id))
+        {
+            match &entry.machine {
+                ServerMachine::Invite(invite) => invite.handle_retransmission(&mut self.outbox),
+                ServerMachine::Other(other) => other.handle_retransmission(&mut self.outbox),
+            }
+            return;
+        }
+        if self.transactions() >= self.config.max_transactions {
+            let mut refusal = Response::to_request(&request, StatusCode::SERVICE_UNAVAILABLE);
+            refusal.headers.push(Name::RetryAfter, "5");
+            self.send(destination, refusal.to_bytes());
+            return;
+        }
+        let id = ServerId(self.next_id());
+        let tag = self.generate_tag();
+        let machine = if request.method == Method::Invite {
+            let trying = Response::to_request(&request, StatusCode::TRYING);
+            ServerMachine::Invite(InviteServer::new(
+                request.clone(),
+                destination,
+                &trying,
+                &mut self.outbox,
+            ))
+        } else {
+            ServerMachine::Other(OtherServer::new(now, request.clone(), destination))
+        };
+        let cancelled = (request.method == Method::Cancel)
+            .then(|| self.server_keys.get(&key.of(Method::Invite)).copied());
+        self.server_keys.insert(key.clone(), id);
+        let entry = ServerEntry {
+            machine,
+            key,
+            ack: None,
+            tag,
+            wake: None,
+        };
+        self.servers.insert(id, entry);
+        self.arm_server(id);
+        match cancelled {
+            None => self.events.push_back(Event::Request {
+                id,
+                request,
+                source,
+            }),
+            Some(invite) => self.handle_cancel(now, id, invite, request),
+        }
+    }
+
+    /// A CANCEL ends at this hop (RFC 3261 section 9.2).
+    fn handle_cancel(
+        &mut self,
+        now: Instant,
+        id: ServerId,
+        invite: Option<ServerId>,
+        request: Request,
+    ) {
+        let known = invite.and_then(|invite| Some((invite, self.servers.get(&invite)?)));
+        let Some((invite, entry)) = known else {
+            let answer = Response::to_request(&request, StatusCode::CALL_DOES_NOT_EXIST);
+            self.respond(now, id, answer);
+            return;
+        };
+        let pending = matches!(&entry.machine, ServerMachine::Invite(tx) if tx.is_pending());
+        let mut answer = Response::to_request(&request, StatusCode::OK);
+        answer.set_to_tag(&entry.tag);
+        self.respond(now, id, answer);
+        if pending {
+            self.events.push_back(Event::Cancel { invite, request });
+        }
+    }
+
+    fn handle_ack(&mut self, now: Instant, source: SocketAddr, request: Request, key: &ServerKey) {
+        if let Some(&id) = self.server_keys.get(&key.of(Method::Invite)) {
+            if let Some(ServerEntry {
+                machine: ServerMachine::Invite(invite),
+                ..
+            }) = self.servers.get_mut(&id)
+            {
+                if invite.handle_ack(now) {
+                    self.arm_server(id);
+                    return;
+                }
+            }
+        }
+        let key = AckKey {
+            call_id: request.call_id().to_owned(),
+            cseq: request.cseq().number,
+            tag: request.to().tag().unwrap_or_default().to_owned(),
+        };
+        if let Some(id) = self.unacknowledged.remove(&key) {
+            if let Some(ServerEntry {
+                machine: ServerMachine::Invite(invite),
+                ..
+            }) = self.servers.get_mut(&id)
+            {
+                invite.acknowledge();
+                self.arm_server(id);
+            }
+        }
+        self.events.push_back(Event::Ack { request, source });
+    }
+
+    fn answer(&mut self, now: Instant, id: ServerId, mut response: Response, accept: bool) {
+        let Some(entry) = self.servers.get_mut(&id) else {
+            return;
+        };
+        if response.status != StatusCode::TRYING && response.to().tag().is_none() {
+            response.set_to_tag(&entry.tag);
+        }
+        let sent = match &mut entry.machine {
+            ServerMachine::Invite(invite) => {
+                let accept = accept && response.status.is_success();
+                if accept && invite.is_pending() {
+                    let key = AckKey {
+                        call_id: response.call_id().to_owned(),
+                        cseq: response.cseq().number,
+                        tag: response.to().tag().unwrap_or_default().to_owned(),
+                    };
+                    entry.ack = Some(key.clone());
+                    self.unacknowledged.insert(key, id);
+                }
+                invite.respond(now, &response, accept, &mut self.outbox)
+            }
+            ServerMachine::Other(other) => other.respond(now, &response, &mut self.outbox),
+        };
+        if !sent {
+            tracing::debug!(call_id = response.call_id(), status = %response.status,
+                "an answer came after the final one");
+        }
+        self.arm_server(id);
+    }
+
+    fn server_timeout(&mut self, now: Instant, id: ServerId) {
+        while let Some(entry) = self.servers.get_mut(&id) {
+            let Some(timer) = entry.machine.deadlines().pop_due(now) else {
+                break;
+            };
+            let expiry = match &mut entry.machine {
+                ServerMachine::Invite(invite) => invite.handle_timer(now, timer, &mut self.outbox),
+                // It has one deadline, the last.
+                ServerMachine::Other(_) => Expiry::Over,
+            };
+            match expiry {
+                Expiry::Goes | Expiry::GaveUp => {}
+                Expiry::Over | Expiry::OverUnacknowledged => {
+                    if expiry == Expiry::OverUnacknowledged {
+                        self.events.push_back(Event::Unacknowledged { id });
+                    }
+                    if let Some(entry) = self.servers.remove(&id) {
+                        if let Some(at) = entry.wake {
+                            self.wakes.remove(&(at, Wake::Server(id)));
+                        }
+                        self.server_keys.remove(&entry.key);
+                        if let Some(ack) = entry.ack {
+                            self.unacknowledged.remove(&ack);
+                        }
+                    }
+                    return;
+                }
+            }
+        }
+        self.arm_server(id);
+    }
+
+    fn arm_server(&mut self, id: ServerId) {
+        if let Some(entry) = self.servers.get_mut(&id) {
+            let next = entry.machine.deadlines().next();
+            arm(&mut self.wakes, Wake::Server(id), &mut entry.wake, next);
+        }
+    }
+}
+
+/// Moves a transaction's place in the queue of deadlines.
+fn arm(
+    wakes: &mut BTreeSet<(Instant, Wake)>,
+    wake: Wake,
+    armed: &mut Option<Instant>,
+    next: Option<Instant>,
+) {
+    if *armed == next {
+        return;
+    }
+    if let Some(at) = armed.take() {
+        wakes.remove(&(at, wake));
+    }
+    if let Some(at) = next {
+        wakes.insert((at, wake));
+    }
+    *armed = next;
+}
+
+impl ClientMachine {
+    fn request(&self) -> &Request {
+        match self {
+            ClientMachine::Invite(invite) => invite.request(),
+            ClientMachine::Other(other) => other.request(),
+        }
+    }
+
+    fn deadlines(&mut self) -> &mut Deadlines {
+        match self {
+            ClientMachine::Invite(invite) => &mut invite.deadlines,
+            ClientMachine::Other(other) => &mut other.deadlines,
+        }
+    }
+}
+
+impl ServerMachine {
+    fn request(&self) -> &Request {
+        match self {
+            ServerMachine::Invite(invite) => invite.request(),
+            ServerMachine::Other(other) => other.request(),
+        }
+    }
+
+    fn deadlines(&mut self) -> &mut Deadlines {
+        match self {
+            ServerMachine::Invite(invite) => &mut invite.deadlines,
+            ServerMachine::Other(other) => &mut other.deadlines,
+        }
+    }
+}
+
+impl ServerKey {
+    fn new(request: &Request, via: &Via) -> Self {
+        let branch = match via.branch() {
+            Some(branch) if branch.starts_with(MAGIC_COOKIE) => branch.to_owned(),
+            // An RFC 2543 sender: compare what identified a request then.
+            _ => format!(
+                "{} {} {} {} {}",
+                request.uri,
+                request.from().tag().unwrap_or_default(),
+                request.call_id(),
+                request.cseq().number,
+                via,
+            ),
+        };
+        ServerKey {
+            branch,
+            sent_by: format!("{}:{}", via.host, via.port.unwrap_or_default()),
+            method: request.method.clone(),
+        }
+    }
+
+    fn of(&self, method: Method) -> Self {
+        ServerKey {
+            method,
+            ..self.clone()
+        }
+    }
+}

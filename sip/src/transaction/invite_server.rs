@@ -1,0 +1,153 @@
+//! The INVITE server transaction (RFC 3261 section 17.2.1, RFC 6026 section 7.1).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Expiry, Letter, Outbox};
+use crate::message::{Request, Response};
+use crate::timer::{Deadlines, T2, T4, TRANSACTION_LIMIT, Timer};
+
+/// An INVITE that came to us.
+#[derive(Debug)]
+pub(crate) struct InviteServer {
+    request: Request,
+    destination: SocketAddr,
+    state: State,
+    pub(crate) deadlines: Deadlines,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The role has not decided; `last` is the newest provisional answer.
+    Proceeding { last: Letter },
+    /// Accepted. A user agent's 2xx is sent again until its ACK comes; a relay's is sent again
+    /// by whoever made it.
+    Accepted { unacknowledged: Option<Letter> },
+    /// Refused, sent again until its ACK comes.
+    Completed { last: Letter },
+    /// Refused and acknowledged.
+    Confirmed,
+}
+
+impl InviteServer {
+    /// Starts with 100 Trying, at once: it stops the sender's retransmissions.
+    pub(crate) fn new(
+        request: Request,
+        destination: SocketAddr,
+        trying: &Response,
+        outbox: &mut Outbox,
+    ) -> Self {
+        let last = Letter::new(destination, trying.to_bytes());
+        last.send(outbox);
+        InviteServer {
+            request,
+            destination,
+            state: State::Proceeding { last },
+            deadlines: Deadlines::new(),
+        }
+    }
+
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// True while the role has not given a final answer.
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(self.state, State::Proceeding { .. })
+    }
+
+    pub(crate) fn handle_retransmission(&self, outbox: &mut Outbox) {
+        match &self.state {
+            State::Proceeding { last } | State::Completed { last } => last.send(outbox),
+            State::Accepted { .. } | State::Confirmed => {}
+        }
+    }
+
+    /// Sends an answer; false when the state has no room for it.
+    pub(crate) fn respond(
+        &mut self,
+        now: Instant,
+        response: &Response,
+        until_acknowledged: bool,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let letter = Letter::new(self.destination, response.to_bytes());
+        let success = response.status.is_success();
+        match self.state {
+            State::Proceeding { .. } if response.status.is_provisional() => {
+                letter.send(outbox);
+                self.state = State::Proceeding { last: letter };
+            }
+            State::Proceeding { .. } if success => {
+                letter.send(outbox);
+                if until_acknowledged {
+                    self.deadlines.start_retransmissions(now);
+                }
+                self.deadlines.set(Timer::Forget, now + TRANSACTION_LIMIT);
+                self.state = State::Accepted {
+                    unacknowledged: until_acknowledged.then_some(letter),
+                };
+            }
+            State::Proceeding { .. } => {
+                letter.send(outbox);
+                self.deadlines.start_retransmissions(now);
+                self.deadlines.set(Timer::GiveUp, now + TRANSACTION_LIMIT);
+                self.state = State::Completed { last: letter };
+            }
+            State::Accepted { .. } if success => letter.send(outbox),
+            _ => return false,
+        }
+        true
+    }
+
+    /// An ACK of this transaction: of a refusal. True when it was ours to absorb.
+    pub(crate) fn handle_ack(&mut self, now: Instant) -> bool {
+        match self.state {
+            State::Completed { .. } => {
+                self.deadlines.stop_all();
+                self.deadlines.set(Timer::Forget, now + T4);
+                self.state = State::Confirmed;
+                true
+            }
+            State::Confirmed => true,
+            State::Proceeding { .. } | State::Accepted { .. } => false,
+        }
+    }
+
+    /// The end-to-end ACK of our 2xx came.
+    pub(crate) fn acknowledge(&mut self) {
+        if let State::Accepted { unacknowledged } = &mut self.state {
+            *unacknowledged = None;
+            self.deadlines.stop(Timer::Retransmit);
+        }
+    }
+
+    pub(crate) fn handle_timer(
+        &mut self,
+        now: Instant,
+        timer: Timer,
+        outbox: &mut Outbox,
+    ) -> Expiry {
+        match (timer, &self.state) {
+            (
+                Timer::Retransmit,
+                State::Completed { last }
+                | State::Accepted {
+                    unacknowledged: Some(last),
+                },
+            ) => {
+                last.send(outbox);
+                self.deadlines.back_off(now, Some(T2));
+                Expiry::Goes
+            }
+            (Timer::Retransmit, _) => Expiry::Goes,
+            (
+                Timer::Forget,
+                State::Accepted {
+                    unacknowledged: Some(_),
+                },
+            ) => Expiry::OverUnacknowledged,
+            (Timer::GiveUp | Timer::Forget, _) => Expiry::Over,
+        }
+    }
+}

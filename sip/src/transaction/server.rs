@@ -1,0 +1,70 @@
+//! The non-INVITE server transaction (RFC 3261 section 17.2.2).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Letter, Outbox};
+use crate::message::{Request, Response};
+use crate::timer::{Deadlines, TRANSACTION_LIMIT, Timer};
+
+/// A request other than INVITE and ACK that came to us.
+#[derive(Debug)]
+pub(crate) struct OtherServer {
+    request: Request,
+    destination: SocketAddr,
+    state: State,
+    pub(crate) deadlines: Deadlines,
+}
+
+#[derive(Debug)]
+enum State {
+    Trying,
+    Proceeding { last: Letter },
+    Completed { last: Letter },
+}
+
+impl OtherServer {
+    pub(crate) fn new(now: Instant, request: Request, destination: SocketAddr) -> Self {
+        let mut deadlines = Deadlines::new();
+        // Whoever asked has given up by then: a role that never answers leaks nothing.
+        deadlines.set(Timer::Forget, now + TRANSACTION_LIMIT * 2);
+        OtherServer {
+            request,
+            destination,
+            state: State::Trying,
+            deadlines,
+        }
+    }
+
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    pub(crate) fn handle_retransmission(&self, outbox: &mut Outbox) {
+        match &self.state {
+            State::Trying => {}
+            State::Proceeding { last } | State::Completed { last } => last.send(outbox),
+        }
+    }
+
+    /// Sends an answer; false when the final one has been sent before.
+    pub(crate) fn respond(
+        &mut self,
+        now: Instant,
+        response: &Response,
+        outbox: &mut Outbox,
+    ) -> bool {
+        if matches!(self.state, State::Completed { .. }) {
+            return false;
+        }
+        let last = Letter::new(self.destination, response.to_bytes());
+        last.send(outbox);
+        self.state = if response.status.is_provisional() {
+            State::Proceeding { last }
+        } else {
+            self.deadlines.set(Timer::Forget, now + TRANSACTION_LIMIT);
+            State::Completed { last }
+        };
+        true
+    }
+}

@@ -1,0 +1,133 @@
+//! The driver over real sockets on loopback.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use sip::driver::{Role, Socket};
+use sip::{Endpoint, Event, Method, NameAddr, Request, Response, StatusCode, Uri};
+use tokio::sync::{mpsc, oneshot};
+
+/// Answers every request with 200.
+struct Answers;
+
+impl Role for Answers {
+    type Command = ();
+
+    fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+        if let Event::Request { id, request, .. } = event {
+            endpoint.respond(now, id, Response::to_request(&request, StatusCode::OK));
+        }
+    }
+
+    fn handle_command(&mut self, _: Instant, (): (), _: &mut Endpoint) {}
+
+    fn handle_timeout(&mut self, _: Instant, _: &mut Endpoint) {}
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    fn handle_shutdown(&mut self, _: Instant, _: &mut Endpoint) {}
+
+    fn is_drained(&self) -> bool {
+        true
+    }
+}
+
+/// Asks when told to, and says goodbye to `peer` before it ends.
+struct Asks {
+    peer: SocketAddr,
+    waiting: Vec<(sip::ClientId, oneshot::Sender<StatusCode>)>,
+    goodbye: Option<sip::ClientId>,
+    ended: bool,
+}
+
+impl Asks {
+    fn request(&self, endpoint: &mut Endpoint, method: Method) -> Request {
+        let uri = Uri::at(None, self.peer);
+        let from = NameAddr::new(Uri::at(None, endpoint.local()));
+        let from = from.with_tag(&endpoint.generate_tag());
+        let call_id = endpoint.generate_call_id();
+        Request::new(method, uri.clone(), from, NameAddr::new(uri), &call_id, 1)
+    }
+}
+
+impl Role for Asks {
+    type Command = oneshot::Sender<StatusCode>;
+
+    fn handle_event(&mut self, _: Instant, event: Event, _: &mut Endpoint) {
+        if let Event::Response { id, response, .. } = event {
+            self.ended |= self.goodbye == Some(id);
+            if let Some(at) = self.waiting.iter().position(|(of, _)| *of == id) {
+                let (_, reply) = self.waiting.swap_remove(at);
+                let _ = reply.send(response.status);
+            }
+        }
+    }
+
+    fn handle_command(&mut self, now: Instant, reply: Self::Command, endpoint: &mut Endpoint) {
+        let request = self.request(endpoint, Method::Options);
+        let id = endpoint.request(now, self.peer, request);
+        self.waiting.push((id, reply));
+    }
+
+    fn handle_timeout(&mut self, _: Instant, _: &mut Endpoint) {}
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    fn handle_shutdown(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let request = self.request(endpoint, Method::Bye);
+        self.goodbye = Some(endpoint.request(now, self.peer, request));
+    }
+
+    fn is_drained(&self) -> bool {
+        self.ended
+    }
+}
+
+#[tokio::test]
+async fn commands_are_answered_and_shutdown_waits_for_the_goodbye() {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = Socket::bind(loopback).unwrap();
+    let peer = server.local();
+    let (_keep, commands) = mpsc::channel(1);
+    let (stop_server, server_stopped) = oneshot::channel::<()>();
+    let endpoint = server.endpoint();
+    let server = tokio::spawn(server.run(endpoint, Answers, commands, async {
+        let _ = server_stopped.await;
+    }));
+
+    let client = Socket::bind(loopback).unwrap();
+    let (ask, commands) = mpsc::channel(4);
+    let (stop_client, client_stopped) = oneshot::channel::<()>();
+    let role = Asks {
+        peer,
+        waiting: Vec::new(),
+        goodbye: None,
+        ended: false,
+    };
+    let endpoint = client.endpoint();
+    let client = tokio::spawn(client.run(endpoint, role, commands, async {
+        let _ = client_stopped.await;
+    }));
+    for _ in 0..50 {
+        let (reply, answer) = oneshot::channel();
+        ask.send(reply).await.unwrap();
+        assert_eq!(answer.await.unwrap(), StatusCode::OK);
+    }
+    let limit = Duration::from_secs(3);
+    stop_client.send(()).unwrap();
+    tokio::time::timeout(limit, client)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    stop_server.send(()).unwrap();
+    tokio::time::timeout(limit, server)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+}
