@@ -1,1 +1,10 @@
-//! placeholder
+//! The streamer: runs pipelines and gives every viewer a WebRTC connection to them.
+//!
+//! Only the module `gst` may name GStreamer; everything else is tested without it.
+
+pub mod codec;
+pub mod description;
+pub mod offer;
+
+#[cfg(test)]
+mod mutation;
