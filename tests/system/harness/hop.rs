@@ -1,0 +1,142 @@
+//! A lossy hop between one role and signaling, losing datagrams by a seeded die.
+//!
+//! The role sends to [`Hop::near`] (its `--signaling`); signaling sees, and answers to,
+//! [`Hop::far`] (the role's `--advertise`). The order in which datagrams meet the die depends on
+//! scheduling, so a seed repeats a rate and a sequence, not a run.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How often the two threads look whether they shall end.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The running hop; ends when dropped.
+#[derive(Debug)]
+pub struct Hop {
+    near: SocketAddr,
+    far: SocketAddr,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Losses per 1000 datagrams.
+    per_mille: AtomicU32,
+    over: AtomicBool,
+    passed: AtomicU64,
+    lost: AtomicU64,
+    /// Where the role's datagrams came from last.
+    role: Mutex<Option<SocketAddr>>,
+}
+
+impl Hop {
+    /// A hop towards `signaling` that loses nothing yet.
+    pub fn start(signaling: SocketAddr, seed: u64) -> Self {
+        let near = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
+        let far = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
+        let shared = Arc::<Shared>::default();
+        let mut hop = Self {
+            near: near.local_addr().expect("a bound socket has an address"),
+            far: far.local_addr().expect("a bound socket has an address"),
+            shared: Arc::clone(&shared),
+            threads: Vec::new(),
+        };
+        for socket in [&near, &far] {
+            socket
+                .set_read_timeout(Some(LOOK))
+                .expect("a timeout can be set");
+        }
+        let clone = |socket: &UdpSocket| socket.try_clone().expect("a socket can be cloned");
+        let (out_from, out_to) = (clone(&near), clone(&far));
+        let out = Arc::clone(&shared);
+        hop.threads.push(thread::spawn(move || {
+            forward(&out_from, &out_to, seed, &out, |source| {
+                *out.role.lock().unwrap() = Some(source);
+                Some(signaling)
+            });
+        }));
+        hop.threads.push(thread::spawn(move || {
+            let back = Arc::clone(&shared);
+            forward(&far, &near, !seed, &shared, move |_| {
+                *back.role.lock().unwrap()
+            });
+        }));
+        hop
+    }
+
+    /// What the role takes for signaling.
+    pub fn near(&self) -> SocketAddr {
+        self.near
+    }
+
+    /// What signaling takes for the role.
+    pub fn far(&self) -> SocketAddr {
+        self.far
+    }
+
+    /// From now on loses `percent` of the datagrams, each way.
+    pub fn lose(&self, percent: u32) {
+        self.shared.per_mille.store(percent * 10, Ordering::Relaxed);
+    }
+
+    /// Datagrams passed on and lost so far.
+    pub fn counts(&self) -> (u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.shared.passed), count(&self.shared.lost))
+    }
+}
+
+impl Drop for Hop {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn forward(
+    from: &UdpSocket,
+    to: &UdpSocket,
+    seed: u64,
+    shared: &Shared,
+    destination: impl Fn(SocketAddr) -> Option<SocketAddr>,
+) {
+    let mut die = Die(seed);
+    let mut datagram = vec![0; 65_536];
+    while !shared.over.load(Ordering::Relaxed) {
+        // A timeout, or an ICMP error of a peer that is gone: nothing to forward.
+        let Ok((length, source)) = from.recv_from(&mut datagram) else {
+            continue;
+        };
+        let Some(destination) = destination(source) else {
+            continue;
+        };
+        if die.roll(1000) < u64::from(shared.per_mille.load(Ordering::Relaxed)) {
+            shared.lost.fetch_add(1, Ordering::Relaxed);
+        } else {
+            shared.passed.fetch_add(1, Ordering::Relaxed);
+            // What cannot be sent is lost, which is what a hop may do.
+            let _ = to.send_to(&datagram[..length], destination);
+        }
+    }
+}
+
+/// SplitMix64: small, seeded and good enough for dice.
+#[derive(Debug)]
+pub struct Die(pub u64);
+
+impl Die {
+    /// A number below `sides`.
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}

@@ -1,0 +1,70 @@
+//! What the system tests share: the three programs as processes of their own, as an operator
+//! would run them, and ways to wait for what they do.
+//!
+//! Nothing in here waits for time to pass: every wait is for an event, with a limit.
+
+pub mod browser;
+pub mod hop;
+pub mod http;
+pub mod process;
+pub mod system;
+
+use std::time::{Duration, Instant};
+
+pub use browser::Browser;
+pub use system::System;
+
+/// Pause between two looks at something that cannot be waited for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Asks `look` until it finds something and returns that.
+///
+/// # Panics
+///
+/// When `limit` has passed without; the message names `what` was waited for.
+#[track_caller]
+pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain: {what}");
+        std::thread::sleep(LOOK); // allow-sleep: the one place that polls
+    }
+}
+
+/// Waits until `holds`, at most `limit`; returns how long that took.
+///
+/// # Panics
+///
+/// When `limit` has passed without.
+#[track_caller]
+pub fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    wait_for(what, limit, || holds().then_some(()));
+    start.elapsed()
+}
+
+/// Watches that `holds` stays true for `span`: for what must *not* happen.
+///
+/// # Panics
+///
+/// As soon as it does not hold.
+#[track_caller]
+pub fn stays(what: &str, span: Duration, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while start.elapsed() < span {
+        assert!(
+            holds(),
+            "no longer true after {:?}: {what}",
+            start.elapsed()
+        );
+        std::thread::sleep(LOOK); // allow-sleep: the absence of an event has no event
+    }
+}
+
+/// `n` seconds.
+pub const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}

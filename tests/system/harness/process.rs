@@ -1,0 +1,278 @@
+//! One program of ours as a process: started, read, killed, started again.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{http, wait_for};
+
+/// From start to ready line; the first streamer on a cold machine scans its plug-ins.
+const START: Duration = Duration::from_secs(30);
+/// From SIGTERM to exit, as the design promises.
+pub const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A running (or killed) program of ours.
+#[derive(Debug)]
+pub struct Process {
+    program: &'static str,
+    arguments: Vec<String>,
+    child: Child,
+    ready: Ready,
+    /// Everything written to stderr, over all starts.
+    log: Arc<Mutex<String>>,
+}
+
+/// The addresses of the ready line, by the word before them.
+#[derive(Debug, Default)]
+struct Ready {
+    line: String,
+    addresses: HashMap<String, SocketAddr>,
+}
+
+impl Process {
+    /// Starts `program` from the build directory and waits for its ready line. `arguments` may
+    /// ask for port 0: [`Process::restart`] asks for the port that was given then.
+    #[track_caller]
+    pub fn start(program: &'static str, arguments: &[&str]) -> Self {
+        let arguments = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
+        let log = Arc::default();
+        let (child, ready) = spawn(program, &arguments, &log);
+        Self {
+            program,
+            arguments,
+            child,
+            ready,
+            log,
+        }
+    }
+
+    /// Process number, for `/proc` and `kill`.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The line the program printed when it was ready.
+    pub fn ready_line(&self) -> &str {
+        &self.ready.line
+    }
+
+    /// The address that the ready line tells after `word`: `http`, `sip` or `admin`.
+    #[track_caller]
+    pub fn addr(&self, word: &str) -> SocketAddr {
+        *self
+            .ready
+            .addresses
+            .get(word)
+            .unwrap_or_else(|| panic!("no {word} address in {:?}", self.ready.line))
+    }
+
+    /// The live objects, from the admin server.
+    #[track_caller]
+    pub fn state(&self) -> Value {
+        let response = http::get(self.addr("admin"), "/api/state").expect("admin answers");
+        serde_json::from_slice(&response.body).expect("state is JSON")
+    }
+
+    /// A number of [`Process::state`] by its JSON pointer: `/viewers`.
+    #[track_caller]
+    pub fn number(&self, pointer: &str) -> u64 {
+        let state = self.state();
+        let number = state.pointer(pointer).and_then(Value::as_u64);
+        number.unwrap_or_else(|| panic!("{}: no number at {pointer} in {state}", self.program))
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().expect("a killed child can be waited for");
+    }
+
+    /// Asks it to end as an operator does, and waits until it has.
+    ///
+    /// # Panics
+    ///
+    /// When it takes longer than promised.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits for its end, which must come within [`FAREWELL`].
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let what = format!("end of {}", self.program);
+        wait_for(&what, FAREWELL, || {
+            self.child.try_wait().expect("a child can be waited for")
+        })
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a child has a pid"), signal).expect("the child is ours");
+    }
+
+    /// Starts it once more after it ended, on the addresses it had, so that others find it.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        let mut arguments = self.arguments.clone();
+        for (flag, word) in [
+            ("--listen", "sip"),
+            ("--http", "http"),
+            ("--admin", "admin"),
+        ] {
+            let place = arguments.iter().position(|argument| argument == flag);
+            if let (Some(place), Some(addr)) = (place, self.ready.addresses.get(word)) {
+                arguments[place + 1] = addr.to_string();
+            }
+        }
+        (self.child, self.ready) = spawn(self.program, &arguments, &self.log);
+    }
+
+    /// Everything it wrote to stderr so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The lines a person at the terminal would worry about: ours, GLib's and GStreamer's.
+    pub fn complaints(&self) -> Vec<String> {
+        let worrying = ["WARN", "ERROR", "WARNING **", "CRITICAL **", "panicked"];
+        let log = self.log();
+        let lines = log
+            .lines()
+            .filter(|line| worrying.iter().any(|word| line.contains(word)));
+        lines
+            .map(|line| format!("{}: {line}", self.program))
+            .collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Already ended is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- {} said:\n{}", self.program, self.log());
+        }
+    }
+}
+
+/// The directory cargo put our programs into: the one of the root package's own.
+pub fn build_directory() -> PathBuf {
+    let demo = Path::new(env!("CARGO_BIN_EXE_rusticast"));
+    demo.parent()
+        .expect("a program lies in a directory")
+        .to_owned()
+}
+
+fn spawn(program: &str, arguments: &Vec<String>, log: &Arc<Mutex<String>>) -> (Child, Ready) {
+    let path = build_directory().join(program);
+    assert!(
+        path.exists(),
+        "{} is missing: cargo build --workspace",
+        path.display()
+    );
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        // A developer's own settings are not the tests'.
+        if name.to_string_lossy().starts_with("RUSTICAST_") || name == "RUST_LOG" {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+
+    let stderr = child.stderr.take().expect("stderr is piped");
+    let collector = Arc::clone(log);
+    thread::spawn(move || collect(stderr, &collector));
+
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let (lines, ready) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // The test only wants the first; the others are read so that nothing blocks.
+            let _ = lines.send(line);
+        }
+    });
+    let start = Instant::now();
+    match ready.recv_timeout(START) {
+        Ok(line) => (child, Ready::parse(line)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            let why = match error {
+                RecvTimeoutError::Timeout => "was not ready",
+                RecvTimeoutError::Disconnected => "ended without a ready line",
+            };
+            let log = log.lock().unwrap();
+            panic!(
+                "{program} {arguments:?} {why} after {:?}:\n{log}",
+                start.elapsed()
+            );
+        }
+    }
+}
+
+fn collect(stderr: impl Read, log: &Mutex<String>) {
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        let mut log = log.lock().unwrap();
+        log.push_str(&line);
+        log.push('\n');
+    }
+}
+
+impl Ready {
+    /// Reads `front ready: http://127.0.0.1:8080 sip 127.0.0.1:40001 admin 127.0.0.1:9080`.
+    fn parse(line: String) -> Self {
+        let mut addresses = HashMap::new();
+        let words: Vec<_> = line.split_whitespace().collect();
+        for pair in words.windows(2) {
+            if let Ok(addr) = pair[1].parse() {
+                addresses.insert(pair[0].to_owned(), addr);
+            } else if let Some(Ok(addr)) = pair[1].strip_prefix("http://").map(str::parse) {
+                addresses.insert("http".to_owned(), addr);
+            }
+        }
+        Self { line, addresses }
+    }
+}
+
+/// How many descriptors process `pid` holds open.
+pub fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+/// What the descriptors of process `pid` are, sorted: for the message of a failed comparison.
+pub fn descriptor_list(pid: u32) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    let mut list: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .map(|target| target.display().to_string())
+        .collect();
+    list.sort();
+    list
+}

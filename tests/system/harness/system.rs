@@ -1,0 +1,273 @@
+//! The three programs together, each on ports of its own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::hop::Hop;
+use super::process::Process;
+use super::{eventually, http, seconds, wait_for};
+
+/// How a [`System`] differs from the plain one.
+#[derive(Debug, Default)]
+pub struct Setup<'a> {
+    streams: &'a [&'a str],
+    pipelines: Option<PathBuf>,
+    streamer: &'a [&'a str],
+    seed: Option<u64>,
+}
+
+impl<'a> Setup<'a> {
+    /// The shipped descriptions named so.
+    pub fn new(streams: &'a [&'a str]) -> Self {
+        Self {
+            streams,
+            ..Self::default()
+        }
+    }
+
+    /// Takes descriptions from another directory than the shipped one.
+    pub fn pipelines(self, directory: impl Into<PathBuf>) -> Self {
+        Self {
+            pipelines: Some(directory.into()),
+            ..self
+        }
+    }
+
+    /// Further flags for the streamer.
+    pub fn streamer(self, flags: &'a [&'a str]) -> Self {
+        Self {
+            streamer: flags,
+            ..self
+        }
+    }
+
+    /// Puts a hop, lossless at first, between signaling and each of the others.
+    pub fn hops(self, seed: u64) -> Self {
+        Self {
+            seed: Some(seed),
+            ..self
+        }
+    }
+
+    /// Starts signaling, front and streamer, and waits until every stream is live.
+    #[track_caller]
+    pub fn start(self) -> System {
+        let directory = TempDir::new().expect("a temporary directory");
+        let data = directory.path().join("data.xml");
+        let signaling = Process::start(
+            "signaling",
+            &[
+                "--listen",
+                "127.0.0.1:0",
+                "--admin",
+                "127.0.0.1:0",
+                "--data",
+                &text(&data),
+            ],
+        );
+        let relay = signaling.addr("sip");
+
+        let front_hop = self.seed.map(|seed| Hop::start(relay, seed));
+        let mut flags = vec!["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        let way = way(relay, front_hop.as_ref());
+        flags.extend(way.iter().map(String::as_str));
+        let front = Process::start("front", &flags);
+
+        let streamer_hop = self
+            .seed
+            .map(|seed| Hop::start(relay, seed.rotate_left(32)));
+        let pipelines = self
+            .pipelines
+            .as_ref()
+            .map_or_else(|| "pipelines".to_owned(), text);
+        let mut flags = vec!["run", "--admin", "127.0.0.1:0", "--pipelines", &pipelines];
+        let way = self::way(relay, streamer_hop.as_ref());
+        flags.extend(way.iter().map(String::as_str));
+        flags.extend(self.streamer);
+        flags.extend(self.streams);
+        let streamer = Process::start("streamer-gst", &flags);
+
+        let system = System {
+            front,
+            streamer,
+            signaling,
+            front_hop,
+            streamer_hop,
+            data,
+            directory,
+        };
+        for stream in self.streams {
+            system.wait_live(stream);
+        }
+        system
+    }
+}
+
+/// The flags that lead a role to signaling, past its hop if it has one.
+fn way(relay: SocketAddr, hop: Option<&Hop>) -> Vec<String> {
+    let signaling = hop.map_or(relay, Hop::near);
+    let mut flags = vec!["--signaling".to_owned(), signaling.to_string()];
+    if let Some(hop) = hop {
+        flags.extend(["--advertise".to_owned(), hop.far().to_string()]);
+    }
+    flags
+}
+
+fn text(path: &PathBuf) -> String {
+    path.display().to_string()
+}
+
+/// Front, streamer and signaling as separate programs. Dropping it ends them all.
+#[derive(Debug)]
+pub struct System {
+    /// The HTTP role.
+    pub front: Process,
+    /// The media role.
+    pub streamer: Process,
+    /// The SIP relay.
+    pub signaling: Process,
+    /// Between front and signaling, with [`Setup::hops`].
+    pub front_hop: Option<Hop>,
+    /// Between streamer and signaling, with [`Setup::hops`].
+    pub streamer_hop: Option<Hop>,
+    data: PathBuf,
+    directory: TempDir,
+}
+
+/// What a call takes and its end must give back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rest {
+    /// Viewers and calls of the streamer.
+    pub streamer: [u64; 2],
+    /// Calls and sessions of signaling, and sessions in its `data.xml`.
+    pub signaling: [u64; 3],
+    /// Calls and sessions of front.
+    pub front: [u64; 2],
+    /// Open descriptors of streamer and signaling. Front's come and go with the browser's
+    /// connections and are looked at where the browser is gone.
+    pub descriptors: [u64; 2],
+}
+
+impl System {
+    /// The plain system with these shipped streams.
+    #[track_caller]
+    pub fn start(streams: &[&str]) -> Self {
+        Setup::new(streams).start()
+    }
+
+    /// A page of the front.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.front.addr("http"))
+    }
+
+    /// Where the front listens.
+    pub fn http(&self) -> SocketAddr {
+        self.front.addr("http")
+    }
+
+    /// The directory's entry of `stream`, as the front shows it.
+    pub fn entry(&self, stream: &str) -> Option<Value> {
+        let response = http::get(self.http(), "/api/streams").ok()?;
+        let list: Value = serde_json::from_slice(&response.body).ok()?;
+        list["streams"]
+            .as_array()?
+            .iter()
+            .find(|entry| entry["name"] == stream)
+            .cloned()
+    }
+
+    /// Waits until `stream` can be watched.
+    #[track_caller]
+    pub fn wait_live(&self, stream: &str) {
+        eventually(&format!("stream {stream} is live"), seconds(20), || {
+            self.entry(stream)
+                .is_some_and(|entry| entry["live"] == true && entry["state"] == "live")
+        });
+    }
+
+    /// The text of `data.xml`, empty as long as there is none.
+    pub fn data(&self) -> String {
+        fs::read_to_string(&self.data).unwrap_or_default()
+    }
+
+    /// A directory of this system's own, removed at its end.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// What is held at this moment.
+    #[track_caller]
+    pub fn rest(&self) -> Rest {
+        let (streamer, signaling, front) = (
+            self.streamer.state(),
+            self.signaling.state(),
+            self.front.state(),
+        );
+        let number = |state: &Value, pointer: &str| {
+            let number = state.pointer(pointer).and_then(Value::as_u64);
+            number.unwrap_or_else(|| panic!("no number at {pointer} in {state}"))
+        };
+        let stored =
+            self.data().matches("<session>").count() + self.data().matches("<session ").count();
+        Rest {
+            streamer: [number(&streamer, "/viewers"), number(&streamer, "/calls")],
+            signaling: [
+                number(&signaling, "/calls"),
+                number(&signaling, "/sessions"),
+                stored as u64,
+            ],
+            front: [number(&front, "/calls"), number(&front, "/sessions")],
+            descriptors: [
+                number(&streamer, "/process/fds"),
+                number(&signaling, "/process/fds"),
+            ],
+        }
+    }
+
+    /// Waits until everything is as `before`; descriptors may be fewer.
+    ///
+    /// # Panics
+    ///
+    /// After `limit`, with both states.
+    #[track_caller]
+    pub fn settles(&self, before: &Rest, limit: std::time::Duration) {
+        let mut now = self.rest();
+        let what = format!("everything given back, as in {before:?}");
+        wait_for(&what, limit.max(seconds(1)), || {
+            let seen = self.rest();
+            if seen != now {
+                eprintln!("settling: {seen:?}");
+                now = seen;
+            }
+            now.is_within(before).then_some(())
+        });
+    }
+
+    /// Fails when any of the programs wrote a warning or an error.
+    #[track_caller]
+    pub fn assert_quiet(&self) {
+        let programs = [&self.signaling, &self.front, &self.streamer];
+        let complaints: Vec<_> = programs.iter().flat_map(|each| each.complaints()).collect();
+        assert!(
+            complaints.is_empty(),
+            "someone complained:\n{}",
+            complaints.join("\n")
+        );
+    }
+}
+
+impl Rest {
+    /// Whether this holds no more than `before`.
+    fn is_within(&self, before: &Self) -> bool {
+        let fewer =
+            |now: &[u64], before: &[u64]| now.iter().zip(before).all(|(now, then)| now <= then);
+        fewer(&self.streamer, &before.streamer)
+            && fewer(&self.signaling, &before.signaling)
+            && fewer(&self.front, &before.front)
+            && fewer(&self.descriptors, &before.descriptors)
+    }
+}

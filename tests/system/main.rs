@@ -1,0 +1,14 @@
+//! System tests: the three programs as separate processes, real browsers, a lossy hop between.
+//!
+//! One test program with a module per theme, so that all of it runs in parallel. `./dev test`
+//! runs it in a network of its own; by hand, any machine with an address besides loopback will
+//! do: `cargo build --workspace && cargo test --test system`.
+
+#![allow(
+    unreachable_pub,
+    reason = "nothing is reachable from outside a test program"
+)]
+#![allow(clippy::unwrap_used, reason = "a step that fails must fail the test")]
+
+mod harness;
+mod selftest;
