@@ -15,6 +15,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use crate::endpoint::{Config, Endpoint, Event};
+use crate::header::Name;
 
 /// Bytes of socket buffer asked for in each direction: a burst of browser offers, 6 kB each.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -110,6 +111,7 @@ impl Socket {
                 received = self.socket.recv_from(&mut buffer) => match received {
                     Ok((length, source)) => {
                         let data = Bytes::copy_from_slice(&buffer[..length]);
+                        log("from", source, &data);
                         endpoint.handle_datagram(Instant::now(), source, data);
                     }
                     Err(error) if is_passing(&error) => {}
@@ -142,6 +144,7 @@ impl Socket {
                 role.handle_event(Instant::now(), event, endpoint);
             }
             while let Some(transmit) = endpoint.poll_transmit() {
+                log("to", transmit.destination, &transmit.payload);
                 let sent = self.socket.send_to(&transmit.payload, transmit.destination);
                 // A datagram that cannot be sent is a datagram lost: timers see to it.
                 if let Err(error) = sent.await {
@@ -168,6 +171,23 @@ pub fn local_ip_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     // Connecting a UDP socket sends nothing; it only looks the route up.
     probe.connect(peer)?;
     Ok(probe.local_addr()?.ip())
+}
+
+/// One line for each message at debug, the whole of it at trace.
+fn log(way: &'static str, peer: SocketAddr, data: &[u8]) {
+    if tracing::enabled!(tracing::Level::TRACE) {
+        tracing::trace!(way, %peer, "{}", String::from_utf8_lossy(data));
+    } else if tracing::enabled!(tracing::Level::DEBUG) {
+        let text = String::from_utf8_lossy(data);
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        let is_call_id = |name: &str| Name::parse(name.trim()) == Name::CallId;
+        let call_id = lines
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| is_call_id(name));
+        let call_id = call_id.map_or("", |(_, value)| value.trim());
+        tracing::debug!(way, %peer, call_id, "{first}");
+    }
 }
 
 /// 64 bits from the operating system.
