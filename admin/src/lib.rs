@@ -19,10 +19,12 @@ mod metrics;
 mod process;
 mod router;
 mod server;
+mod stop;
 
 use serde_json::Value;
 
 pub use server::{Error, Server};
+pub use stop::stop_requested;
 
 /// What a role shows of itself.
 ///
