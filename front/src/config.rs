@@ -1,0 +1,180 @@
+//! Flags, environment variables and defaults of front.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::error::Error;
+
+/// Configuration of front: flag, else environment variable, else the default shown.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// Address for browsers; port 0 takes any free one
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_HTTP",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub http: SocketAddr,
+
+    /// Address of the signaling server (SIP over UDP)
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_SIGNALING",
+        default_value = "127.0.0.1:5060"
+    )]
+    pub signaling: SocketAddr,
+
+    /// Serve the page from this directory instead of the copy inside the program; edits show on
+    /// reload
+    #[arg(long = "static", value_name = "DIR", env = "RUSTICAST_STATIC")]
+    pub static_dir: Option<PathBuf>,
+
+    /// Address for operators: health, metrics, live objects; none when absent
+    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_FRONT_ADMIN")]
+    pub admin: Option<SocketAddr>,
+
+    /// Address put into SIP Contact when the signaling server sees us under another one
+    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_FRONT_ADVERTISE")]
+    pub advertise: Option<SocketAddr>,
+
+    /// Origin (https://example.org) whose pages may use this server; can be repeated
+    #[arg(
+        long = "allow-origin",
+        value_name = "ORIGIN",
+        env = "RUSTICAST_ALLOW_ORIGIN",
+        value_delimiter = ','
+    )]
+    pub allow_origins: Vec<String>,
+
+    /// Allow addresses beyond loopback although neither HTTP nor SIP has encryption or passwords
+    #[arg(long, env = "RUSTICAST_INSECURE")]
+    pub insecure: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            signaling: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)),
+            static_dir: None,
+            admin: None,
+            advertise: None,
+            allow_origins: Vec::new(),
+            insecure: false,
+        }
+    }
+}
+
+impl Config {
+    /// Finds what cannot work before anything is bound.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with one sentence that names the flag.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |why: String| Err(Error::Config { why });
+        if !self.http.ip().is_loopback() && !self.insecure {
+            return refuse(format!(
+                "--http {} can be reached from other machines without encryption or password: \
+                 use a loopback address, or add --insecure",
+                self.http
+            ));
+        }
+        if self.signaling.port() == 0 || self.signaling.ip().is_unspecified() {
+            return refuse(format!(
+                "--signaling {} is not an address to send to",
+                self.signaling
+            ));
+        }
+        if !self.signaling.ip().is_loopback() && !self.insecure {
+            return refuse(format!(
+                "--signaling {} is on another machine and SIP has no credentials yet: \
+                 add --insecure if the network between them is yours alone",
+                self.signaling
+            ));
+        }
+        if let Some(advertise) = self.advertise {
+            if advertise.port() == 0 || advertise.ip().is_unspecified() {
+                return refuse(format!(
+                    "--advertise {advertise} is not an address others can send to"
+                ));
+            }
+        }
+        if let Some(dir) = &self.static_dir {
+            if !dir.join("index.html").is_file() {
+                return refuse(format!("--static {} has no index.html", dir.display()));
+            }
+        }
+        for origin in &self.allow_origins {
+            let host = origin
+                .strip_prefix("https://")
+                .or_else(|| origin.strip_prefix("http://"));
+            if host.is_none_or(|host| host.is_empty() || host.contains('/')) {
+                return refuse(format!(
+                    "--allow-origin {origin:?} must look like https://example.org"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_flags_and_of_the_type_are_the_same() {
+        let command = Config::augment_args(clap::Command::new("front"));
+        let matches = command.get_matches_from(["front"]);
+        let flags = Config::from_arg_matches(&matches).unwrap();
+        assert_eq!(format!("{flags:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn other_machines_are_let_in_only_on_request() {
+        let mut config = Config {
+            http: "0.0.0.0:8080".parse().unwrap(),
+            ..Config::default()
+        };
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("--insecure")
+        );
+        config.insecure = true;
+        assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_directory_without_a_page_is_refused() {
+        let config = Config {
+            static_dir: Some("/nonexistent".into()),
+            ..Config::default()
+        };
+        assert!(config.check().unwrap_err().to_string().contains("--static"));
+    }
+
+    #[test]
+    fn an_origin_has_a_scheme_and_no_path() {
+        for (origin, good) in [
+            ("https://example.org", true),
+            ("http://10.0.0.1:8000", true),
+            ("example.org", false),
+            ("https://example.org/", false),
+            ("*", false),
+        ] {
+            let config = Config {
+                allow_origins: vec![origin.to_owned()],
+                ..Config::default()
+            };
+            assert_eq!(config.check().is_ok(), good, "{origin}");
+        }
+    }
+}

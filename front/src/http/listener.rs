@@ -1,0 +1,262 @@
+//! Connections and their limits. `axum::serve` has none, so the accept loop is ours.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{self, Instant};
+
+/// Connections at once (design section 7).
+const CONNECTIONS: usize = 512;
+/// A request's head must be whole this long after its first byte (design section 7).
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// A connection on which no byte moves for this long, while nothing is being worked on, is closed
+/// (design section 7). Also bounds clients that do not read what they asked for.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+/// How often the two limits above are looked at.
+const CHECK: Duration = Duration::from_secs(1);
+/// Largest head of a request, all header lines together.
+const HEAD_BYTES: usize = 16 * 1024;
+/// What an open connection gets to finish its answer when the server stops.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Pause after `accept` failed (out of descriptors, say), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a client hears when there is no room for its connection.
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
+    Content-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// Serves `router` on `listener` until `stopping` turns true, then lets open answers finish.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, _)) => match Arc::clone(&permits).try_acquire_owned() {
+                Ok(permit) => {
+                    connections.spawn(connection(stream, router.clone(), stopping.clone(), permit));
+                }
+                Err(_) => {
+                    // One attempt, no waiting: a fresh socket has room for these few bytes.
+                    let _ = stream.try_write(NO_ROOM);
+                }
+            },
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    // Each connection bounds its own farewell; the set ends with the last of them.
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+    _permit: OwnedSemaphorePermit,
+) {
+    // Answers are small and wanted at once; a refusal of the option only costs milliseconds.
+    let _ = stream.set_nodelay(true);
+    let activity = Arc::new(Mutex::new(Activity::new(Instant::now())));
+    let router = TowerToHyperService::new(router);
+    let service = {
+        let activity = Arc::clone(&activity);
+        service_fn(move |request: Request<hyper::body::Incoming>| {
+            let working = Working::begin(&activity);
+            let response = router.call(request);
+            async move {
+                let response: Result<Response<Body>, Infallible> = response.await;
+                drop(working);
+                response
+            }
+        })
+    };
+    let io = Watched {
+        stream,
+        activity: Arc::clone(&activity),
+    };
+    let mut http = pin!(
+        http1::Builder::new()
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(io), service)
+    );
+    let mut check = time::interval(CHECK);
+    loop {
+        tokio::select! {
+            ended = http.as_mut() => return log_end(ended),
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+            now = check.tick() => {
+                if lock(&activity).overdue(now) {
+                    tracing::debug!("connection closed: too slow or idle");
+                    return;
+                }
+            }
+        }
+    }
+    http.as_mut().graceful_shutdown();
+    if let Ok(ended) = time::timeout(FAREWELL, http).await {
+        log_end(ended);
+    }
+}
+
+/// A peer that broke off or sent no HTTP is its own affair: worth a line only to who looks.
+fn log_end(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// What a connection is doing, as far as its limits need to know.
+#[derive(Debug)]
+struct Activity {
+    /// When a byte last moved, either way, or a request was finished.
+    moved: Instant,
+    /// When the first byte of a request's head came, until the head is whole.
+    head_since: Option<Instant>,
+    /// Requests being worked on: their waits have limits of their own.
+    working: usize,
+}
+
+impl Activity {
+    fn new(now: Instant) -> Self {
+        Self {
+            moved: now,
+            head_since: Some(now),
+            working: 0,
+        }
+    }
+
+    fn received(&mut self, now: Instant) {
+        self.moved = now;
+        if self.working == 0 {
+            self.head_since.get_or_insert(now);
+        }
+    }
+
+    fn overdue(&self, now: Instant) -> bool {
+        let since = |then: Instant| now.saturating_duration_since(then);
+        self.working == 0
+            && (self.head_since.is_some_and(|head| since(head) > HEAD_TIME)
+                || since(self.moved) > IDLE_TIME)
+    }
+}
+
+fn lock(activity: &Mutex<Activity>) -> std::sync::MutexGuard<'_, Activity> {
+    activity.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One request being worked on.
+struct Working(Arc<Mutex<Activity>>);
+
+impl Working {
+    fn begin(activity: &Arc<Mutex<Activity>>) -> Self {
+        let mut now = lock(activity);
+        now.head_since = None;
+        now.working += 1;
+        drop(now);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let mut activity = lock(&self.0);
+        activity.working -= 1;
+        activity.moved = Instant::now();
+    }
+}
+
+/// A socket that notes when bytes move.
+struct Watched {
+    stream: TcpStream,
+    activity: Arc<Mutex<Activity>>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            lock(&self.activity).received(Instant::now());
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if written.is_ready() {
+            lock(&self.activity).moved = Instant::now();
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_is_overdue_although_bytes_move() {
+        let start = Instant::now();
+        let mut activity = Activity::new(start);
+        for second in 0..10 {
+            activity.received(start + Duration::from_secs(second));
+        }
+        assert!(!activity.overdue(start + HEAD_TIME));
+        assert!(activity.overdue(start + HEAD_TIME + CHECK));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_has_no_idle_limit_and_rest_has_one() {
+        let activity = Arc::new(Mutex::new(Activity::new(Instant::now())));
+        let working = Working::begin(&activity);
+        time::advance(IDLE_TIME * 2).await;
+        assert!(!lock(&activity).overdue(Instant::now()));
+        drop(working);
+        assert!(!lock(&activity).overdue(Instant::now() + IDLE_TIME));
+        assert!(lock(&activity).overdue(Instant::now() + IDLE_TIME + CHECK));
+    }
+}

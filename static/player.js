@@ -1,0 +1,449 @@
+// @ts-check
+/**
+ * The player: one stream, kept playing. Says in plain words what goes wrong and mends what it can.
+ *
+ * `data-state` on the root element:
+ *
+ * | State | Meaning |
+ * |---|---|
+ * | `idle` | nothing asked for, or stopped by the viewer |
+ * | `connecting` | first attempt after a click |
+ * | `playing` | media arrives and is shown |
+ * | `waiting` | not playing, tries again by itself |
+ * | `failed` | cannot play; the message says whether it tries again |
+ * | `ended` | the streamer ended the call a moment ago; tries again by itself |
+ */
+
+import { Whep, WhepError } from "./whep.js";
+
+/** @typedef {"idle" | "connecting" | "playing" | "waiting" | "failed" | "ended"} State */
+
+/** How often a running call is looked at. */
+const TICK = 250;
+/** Pause between two questions about the session: an end that leaves the media running for a
+ * moment must still show within a second. */
+const CHECK = 750;
+/** The same while the media looks wrong. */
+const CHECK_STALLED = 350;
+/** The same while the web server does not answer. */
+const CHECK_UNREACHABLE = 2000;
+/** Media that pauses for this long looks wrong. */
+const STALLED = 600;
+/** Media that pauses for this long is over: three times the longest pause so far, within these. */
+const SILENCE = { least: 3000, most: 8000 };
+/** How long ICE and DTLS may take. */
+const ICE_LIMIT = 15_000;
+/** How long a connection may bring nothing to show. */
+const MEDIA_LIMIT = 10_000;
+/** After this long without an answer the page says so. */
+const HINT = 3000;
+/** A stream that played this recently is expected back any moment. */
+const RECENT = 120_000;
+/** The limit of an attempt while the stream is expected back: a call that went to a streamer's
+ * old address must not keep us from reaching its new one. */
+const RECENT_ANSWER_LIMIT = 2000;
+/** Pauses between attempts while the stream is expected back. */
+const RECENT_PAUSES = [300, 900, 1200];
+/** Pauses between attempts otherwise. */
+const PAUSES = [1000, 2000, 4000, 8000, 15_000];
+/** How long the news of an end stands before the first attempt. */
+const ENDED_PAUSE = 1000;
+/** The reason by which a streamer says: offer again, nothing is wrong. */
+const CODEC_CHANGED = "codec-changed";
+
+/**
+ * @typedef {object} PlayerParts
+ * @property {HTMLElement} root carries `data-state`
+ * @property {HTMLVideoElement} video
+ * @property {HTMLElement} status where the message goes; a live region
+ * @property {import("./streams.js").Streams} streams
+ * @property {() => string} name the viewer's name
+ */
+
+/**
+ * Events: `state` when the state or the message changed, `stats` about twice a second while
+ * playing.
+ */
+export class Player extends EventTarget {
+  /** @param {PlayerParts} parts */
+  constructor(parts) {
+    super();
+    this.parts = parts;
+    /** @type {State} */
+    this.state = "idle";
+    this.stream = "";
+    /** The current call. @type {Whep | null} */
+    this.whep = null;
+    /** What arrives, for the line under the picture. */
+    this.stats = { width: 0, height: 0, fps: 0, kbps: 0 };
+    this.hasAudio = false;
+    /** @type {string[]} */
+    this.codecs = [];
+    /** What the list said of the stream when it was last looked at. */
+    this.seen = "";
+    /** What the last end was, word for word; shown until the stream plays again. */
+    this.reason = "";
+    /** Counts attempts; what belongs to an earlier one is ignored. */
+    this.turn = 0;
+    this.tries = 0;
+    this.lastPlaying = -Infinity;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+
+    parts.streams.addEventListener("change", () => this.#listChanged());
+    addEventListener("online", () => this.#hurry());
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.#hurry();
+    });
+    addEventListener("pagehide", () => this.whep?.close());
+    addEventListener("pageshow", (event) => {
+      if (event.persisted && this.state !== "idle") this.play(this.stream);
+    });
+  }
+
+  /**
+   * Plays a stream until {@link Player.stop}.
+   * @param {string} stream
+   */
+  play(stream) {
+    this.#drop();
+    if (stream !== this.stream) {
+      this.codecs = [];
+      this.lastPlaying = -Infinity;
+    }
+    this.stream = stream;
+    this.reason = "";
+    this.tries = 0;
+    this.seen = this.#fingerprint();
+    this.#set("connecting", "Connecting…");
+    this.#attempt();
+  }
+
+  /** Ends the call; nothing is tried again. */
+  stop() {
+    this.#drop();
+    this.lastPlaying = -Infinity;
+    this.parts.video.srcObject = null;
+    this.#set("idle", "Stopped.");
+  }
+
+  #drop() {
+    this.turn += 1;
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.whep?.close();
+    this.whep = null;
+  }
+
+  /**
+   * @param {State} state
+   * @param {string} message
+   */
+  #set(state, message) {
+    const { root, status } = this.parts;
+    if (state === this.state && message === status.textContent) return;
+    this.state = state;
+    root.dataset.state = state;
+    status.textContent = message;
+    this.dispatchEvent(new Event("state"));
+  }
+
+  get #recent() {
+    return performance.now() - this.lastPlaying < RECENT;
+  }
+
+  async #attempt() {
+    this.#drop();
+    const turn = this.turn;
+    const recent = this.#recent;
+    await this.#learnCodecs(recent ? 1000 : 5000);
+    if (turn !== this.turn) return;
+
+    const whep = new Whep(`/whep/${encodeURIComponent(this.stream)}`, {
+      name: this.parts.name(),
+      codecs: this.codecs,
+      answerLimit: recent ? RECENT_ANSWER_LIMIT : undefined,
+    });
+    this.whep = whep;
+    const hint = setTimeout(() => this.#hint(turn), HINT);
+    if (this.parts.streams.list?.signaling === "unreachable") this.#hint(turn);
+    try {
+      const media = await whep.connect();
+      if (turn === this.turn) this.#follow(whep, media, turn);
+    } catch (error) {
+      if (turn === this.turn) this.#explain(/** @type {WhepError} */ (error));
+    } finally {
+      clearTimeout(hint);
+    }
+  }
+
+  /** Codecs keep the offer short and tell early what cannot be decoded.
+   * @param {number} limit milliseconds */
+  async #learnCodecs(limit) {
+    const { streams } = this.parts;
+    if (!streams.stream(this.stream)) {
+      const late = new Promise((resolve) => setTimeout(resolve, limit));
+      await Promise.race([streams.refresh(), late]);
+    }
+    const codecs = streams.stream(this.stream)?.codecs;
+    if (Array.isArray(codecs)) this.codecs = codecs.map(String);
+  }
+
+  /** @param {number} turn */
+  async #hint(turn) {
+    const list = this.parts.streams.list;
+    if (turn !== this.turn || this.state === "playing") return;
+    if (list?.signaling === "unreachable") {
+      this.#set("waiting", "The signaling server does not answer. Still trying…");
+    } else if (this.state === "connecting") {
+      this.#set("connecting", "Connecting… the streamer takes its time to answer.");
+    }
+  }
+
+  /**
+   * Watches over a call that was answered, until it is over.
+   * @param {Whep} whep
+   * @param {MediaStream} media
+   * @param {number} turn
+   */
+  async #follow(whep, media, turn) {
+    const { video } = this.parts;
+    const pc = /** @type {RTCPeerConnection} */ (whep.pc);
+    video.srcObject = media;
+    this.#start();
+
+    const begun = performance.now();
+    let connectedAt = 0;
+    let bytes = 0;
+    let movedAt = begun;
+    let longest = 0;
+    let shown = false;
+    let rate = { at: begun, bytes: 0 };
+    let orphan = false;
+    let nextCheck = begun + CHECK;
+    let wake = () => {};
+    whep.addEventListener("connectionstatechange", () => wake());
+
+    for (;;) {
+      await new Promise((/** @type {(value?: void) => void} */ resolve) => {
+        wake = resolve;
+        setTimeout(resolve, TICK);
+      });
+      if (turn !== this.turn) return;
+      const sample = await measure(pc);
+      if (turn !== this.turn) return;
+      const now = performance.now();
+
+      if (sample.bytes !== bytes) {
+        if (shown) longest = Math.max(longest, now - movedAt);
+        bytes = sample.bytes;
+        movedAt = now;
+      }
+      if (!shown && bytes > 0 && (sample.video ? video.videoWidth > 0 : true)) {
+        shown = true;
+        this.hasAudio = sample.audio;
+        this.tries = 0;
+        this.reason = "";
+        this.#set("playing", "Playing.");
+      }
+      if (shown) this.lastPlaying = movedAt;
+      if (now - rate.at >= 1000) {
+        const kbps = ((bytes - rate.bytes) * 8) / (now - rate.at);
+        const { videoWidth: width, videoHeight: height } = video;
+        this.stats = { width, height, fps: sample.fps, kbps };
+        rate = { at: now, bytes };
+        this.dispatchEvent(new Event("stats"));
+      }
+
+      if (pc.connectionState === "connected" && connectedAt === 0) connectedAt = now;
+      const gone =
+        /^(failed|closed)$/.test(pc.connectionState) ||
+        pc.getReceivers().some(({ transport }) => /^(failed|closed)$/.test(transport?.state ?? ""));
+      const silent = now - movedAt;
+      if (shown && gone) return this.#lost(whep, turn, "The connection to the streamer broke.");
+      if (shown && silent > Math.min(Math.max(longest * 3, SILENCE.least), SILENCE.most)) {
+        return this.#lost(whep, turn, "Nothing arrives from the streamer any more.");
+      }
+      if (!shown && (gone || (connectedAt === 0 && now - begun > ICE_LIMIT))) {
+        return this.#lost(whep, turn, "");
+      }
+      if (!shown && connectedAt > 0 && now - connectedAt > MEDIA_LIMIT) {
+        return this.#lost(whep, turn, "Connected, but neither picture nor sound arrives.");
+      }
+
+      const stalled = (shown && silent > STALLED) || pc.connectionState === "disconnected";
+      if (!orphan && now >= (stalled ? Math.min(nextCheck, now) : nextCheck)) {
+        const session = await whep.check();
+        if (turn !== this.turn) return;
+        if (session.state === "ended") return this.#ended(session.reason);
+        // The web server was restarted: it forgot the call, the streamer did not.
+        orphan = session.state === "unknown";
+        const away = session.state === "unreachable";
+        if (shown) this.#set("playing", away ? PLAYING_ALONE : "Playing.");
+        const pause = away ? CHECK_UNREACHABLE : stalled ? CHECK_STALLED : CHECK;
+        nextCheck = performance.now() + pause;
+      } else if (stalled) {
+        nextCheck = Math.min(nextCheck, now + CHECK_STALLED);
+      }
+    }
+  }
+
+  /** Starts the element; muted where the browser forbids sound without a click. */
+  #start() {
+    const { video } = this.parts;
+    video.play().catch(() => {
+      if (video.muted) return;
+      video.muted = true;
+      video.play().catch(() => {
+        // Not shown yet: the element starts by itself when data comes (autoplay).
+      });
+    });
+  }
+
+  /**
+   * The media is gone. The streamer's word may be milliseconds behind: ask for it.
+   * @param {Whep} whep
+   * @param {number} turn
+   * @param {string} message what to say without a word from the streamer; "" if it never began
+   */
+  async #lost(whep, turn, message) {
+    const until = performance.now() + 700;
+    do {
+      const session = await whep.check();
+      if (turn !== this.turn) return;
+      if (session.state === "ended") return this.#ended(session.reason);
+      if (session.state !== "established") break;
+      await new Promise((resolve) => setTimeout(resolve, 120));
+      if (turn !== this.turn) return;
+    } while (performance.now() < until);
+    if (message) {
+      this.#again("waiting", `${message} Reconnecting…`);
+    } else {
+      this.#again("failed", ICE_FAILED);
+    }
+  }
+
+  /** @param {string} reason */
+  #ended(reason) {
+    this.#drop();
+    if (reason === CODEC_CHANGED) {
+      this.#set("waiting", "The stream changes its codec. Starting again…");
+      this.timer = setTimeout(() => this.#attempt(), 0);
+      return;
+    }
+    this.reason = reason;
+    this.#again("ended", `The stream ended: ${reason}`, ENDED_PAUSE);
+  }
+
+  /** @param {WhepError} error */
+  #explain(error) {
+    const stream = `“${this.stream}”`;
+    const why = error.reason || error.message;
+    const because = this.reason ? ` (${this.reason})` : "";
+    const waiting = (/** @type {string} */ message) => this.#again("waiting", message, undefined, error);
+    const failed = (/** @type {string} */ message) => this.#again("failed", message, undefined, error);
+    switch (error.code) {
+      case "aborted":
+        return;
+      case "no-such-stream":
+        if (this.#recent) return waiting(`The streamer has gone${because}. Waiting for ${stream} to come back…`);
+        return failed(`There is no stream called ${stream}. It will play here as soon as there is one.`);
+      case "streamer-away":
+        return waiting(`The streamer is away${because}. Waiting for ${stream} to come back…`);
+      case "full":
+        return waiting(`${stream} has as many viewers as it can take. Trying again in a moment…`);
+      case "no-answer":
+      case "timeout":
+        return waiting(`The streamer does not answer${because}. Trying again…`);
+      case "signaling-unreachable":
+        return waiting("The signaling server does not answer. Trying again…");
+      case "unreachable":
+        return waiting("The web server cannot be reached. Trying again…");
+      case "unavailable":
+      case "too-many":
+        return waiting("The web server is busy or stopping. Trying again…");
+      case "codec":
+        return this.#set("failed", cannotDecode(error.missing));
+      case "not-acceptable":
+        return this.#set("failed", `This browser and ${stream} do not get along: ${why}.`);
+      case "forbidden":
+        return this.#set("failed", `You may not watch ${stream}: ${why}.`);
+      default:
+        return failed(`${stream} cannot be played: ${why}. Trying again…`);
+    }
+  }
+
+  /**
+   * Says what happened and tries again after a while.
+   * @param {State} state
+   * @param {string} message
+   * @param {number} [pause] milliseconds
+   * @param {WhepError} [error]
+   */
+  #again(state, message, pause, error) {
+    this.#drop();
+    this.#set(state, message);
+    const pauses = this.#recent ? RECENT_PAUSES : PAUSES;
+    const usual = pauses[Math.min(this.tries, pauses.length - 1)];
+    const asked = this.#recent ? 0 : (error?.retryAfter ?? 0) * 1000;
+    this.tries += 1;
+    // Not all viewers of a stream that returns in the same instant.
+    const jitter = 0.85 + Math.random() * 0.3;
+    this.timer = setTimeout(() => this.#attempt(), pause ?? Math.max(usual, asked) * jitter);
+  }
+
+  /** What in the list makes a further attempt promising. */
+  #fingerprint() {
+    const { list, reachable } = this.parts.streams;
+    const entry = this.parts.streams.stream(this.stream);
+    return JSON.stringify([reachable, list?.signaling, entry?.live, entry?.codecs]);
+  }
+
+  #listChanged() {
+    const now = this.#fingerprint();
+    if (now === this.seen) return;
+    this.seen = now;
+    if (this.parts.streams.stream(this.stream)?.live) this.#hurry();
+  }
+
+  /** The next attempt now, if one is pending or the last one was final. */
+  #hurry() {
+    const resting = this.timer !== undefined || this.state === "failed";
+    if (!resting || this.state === "idle" || this.state === "playing" || this.state === "ended") return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.#attempt(), Math.random() * 200);
+  }
+}
+
+const PLAYING_ALONE = "Playing. The web server cannot be reached at the moment.";
+const ICE_FAILED =
+  "The media found no way through the network (ICE failed): a firewall or VPN may block UDP. " +
+  "Trying again…";
+
+/** @param {string[]} codecs */
+function cannotDecode(codecs) {
+  const names = codecs.map((codec) => (codec === "H264" ? "H.264" : codec)).join(" or ");
+  const advice = codecs.includes("H264")
+    ? "Try Chromium, or a VP8 stream."
+    : "Try another browser, or a stream with another codec.";
+  return `This browser cannot decode ${names}, the only codec this stream has. ${advice}`;
+}
+
+/**
+ * @param {RTCPeerConnection} pc
+ */
+async function measure(pc) {
+  const sample = { bytes: 0, fps: 0, audio: false, video: false };
+  if (pc.connectionState === "closed") return sample;
+  const report = await pc.getStats();
+  report.forEach((stat) => {
+    if (stat.type !== "inbound-rtp") return;
+    sample.bytes += stat.bytesReceived ?? 0;
+    if (stat.kind === "audio") sample.audio = true;
+    if (stat.kind === "video") {
+      sample.video = true;
+      sample.fps = stat.framesPerSecond ?? sample.fps;
+    }
+  });
+  return sample;
+}
