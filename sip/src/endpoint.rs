@@ -14,7 +14,9 @@ use crate::method::Method;
 use crate::status::StatusCode;
 use crate::timer::Deadlines;
 pub use crate::transaction::Transmit;
-use crate::transaction::{Expiry, InviteClient, InviteServer, OtherClient, OtherServer, Outbox};
+use crate::transaction::{
+    Expiry, Heard, InviteClient, InviteServer, OtherClient, OtherServer, Outbox,
+};
 
 /// The largest payload of a UDP datagram over IPv4.
 pub const MAX_DATAGRAM: usize = 65_507;
@@ -428,14 +430,21 @@ impl Endpoint {
             self.events.push_back(Event::Stray { response, source });
             return;
         };
-        response.headers.pop_first_value(Name::Via);
         let (deliver, cancel) = match &mut entry.machine {
             ClientMachine::Invite(invite) => {
                 let heard = invite.handle_response(now, &response, &mut self.outbox);
                 (heard.deliver, heard.cancel)
             }
-            ClientMachine::Other(other) => (other.handle_response(now, &response), false),
+            ClientMachine::Other(other) => match other.handle_response(now, &response) {
+                Heard::News => (true, false),
+                Heard::Again => (false, false),
+                Heard::Stray => {
+                    self.events.push_back(Event::Stray { response, source });
+                    return;
+                }
+            },
         };
+        response.headers.pop_first_value(Name::Via);
         if deliver && !entry.silent {
             self.events.push_back(Event::Response {
                 id,

@@ -401,6 +401,38 @@ fn a_message_larger_than_a_datagram_fails_at_once() {
 }
 
 #[test]
+fn another_answer_after_the_final_one_is_none_of_the_request() {
+    let mut net = Net::new(17, 0);
+    let request = net.request(Method::Register);
+    let now = net.now;
+    net.ends[CALLER].request(now, address(CALLEE), request);
+    let mut heard = Vec::new();
+    net.run(|net, end, event| match event {
+        Event::Request { id, request, .. } => {
+            let now = net.now;
+            for status in [StatusCode::OK, StatusCode::OK, StatusCode::FORBIDDEN] {
+                let answer = Response::to_request(&request, status);
+                if status == StatusCode::OK {
+                    net.ends[end].respond(now, id, answer);
+                } else {
+                    // As a restarted server does that asks for a new registration.
+                    net.ends[end].send_response(address(CALLER), answer);
+                }
+            }
+        }
+        Event::Response { response, .. } => heard.push(response.status),
+        Event::Stray { response, .. } => {
+            assert!(response.top_via().is_some());
+            heard.push(response.status);
+        }
+        other => panic!("{other:?}"),
+    });
+    heard.sort();
+    assert_eq!(heard, [StatusCode::OK, StatusCode::FORBIDDEN]);
+    net.assert_empty();
+}
+
+#[test]
 fn senders_older_than_rfc_3261_are_matched_by_their_fields() {
     let mut net = Net::new(16, 0);
     let text = "OPTIONS sip:a@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=old\r\n\

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{Expiry, Letter, Outbox};
 use crate::message::{Request, Response};
+use crate::status::StatusCode;
 use crate::timer::{Deadlines, T2, T4, TRANSACTION_LIMIT, Timer};
 
 /// A request of ours other than INVITE and ACK.
@@ -20,7 +21,19 @@ pub(crate) struct OtherClient {
 enum State {
     Trying,
     Proceeding,
-    Completed,
+    /// Over, with this status or none; what comes late is absorbed.
+    Completed(Option<StatusCode>),
+}
+
+/// What a response is to a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// News for the role.
+    News,
+    /// The same answer once more.
+    Again,
+    /// Another answer after the final one: not of this transaction, whatever its branch says.
+    Stray,
 }
 
 impl OtherClient {
@@ -47,19 +60,23 @@ impl OtherClient {
         &self.request
     }
 
-    /// True when the role wants to know of the response.
-    pub(crate) fn handle_response(&mut self, now: Instant, response: &Response) -> bool {
-        if self.state == State::Completed {
-            return false;
+    pub(crate) fn handle_response(&mut self, now: Instant, response: &Response) -> Heard {
+        if let State::Completed(first) = self.state {
+            let same = first.is_none_or(|first| first == response.status);
+            return if same || response.status.is_provisional() {
+                Heard::Again
+            } else {
+                Heard::Stray
+            };
         }
         if response.status.is_provisional() {
             self.state = State::Proceeding;
         } else {
-            self.state = State::Completed;
+            self.state = State::Completed(Some(response.status));
             self.deadlines.stop_all();
             self.deadlines.set(Timer::Forget, now + T4);
         }
-        true
+        Heard::News
     }
 
     pub(crate) fn handle_timer(
@@ -78,7 +95,7 @@ impl OtherClient {
                 Expiry::Goes
             }
             Timer::GiveUp => {
-                self.state = State::Completed;
+                self.state = State::Completed(None);
                 self.deadlines.stop_all();
                 self.deadlines.set(Timer::Forget, now + T4);
                 Expiry::GaveUp

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-pub(crate) use client::OtherClient;
+pub(crate) use client::{Heard, OtherClient};
 pub(crate) use invite_client::InviteClient;
 pub(crate) use invite_server::InviteServer;
 pub(crate) use server::OtherServer;
