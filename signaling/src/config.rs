@@ -1,0 +1,109 @@
+//! Flags, environment variables and defaults of signaling.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::error::Error;
+
+/// Configuration of signaling: flag, else environment variable, else the default shown.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct Config {
+    /// Address for SIP over UDP; port 0 takes any free one
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_LISTEN",
+        default_value = "127.0.0.1:5060"
+    )]
+    pub listen: SocketAddr,
+
+    /// Address put into Record-Route when others reach us under another one
+    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_SIGNALING_ADVERTISE")]
+    pub advertise: Option<SocketAddr>,
+
+    /// File that keeps streamers and calls over a restart
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "RUSTICAST_DATA",
+        default_value = "data.xml"
+    )]
+    pub data: PathBuf,
+
+    /// Address for operators: health, metrics, live objects; none when absent
+    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_SIGNALING_ADMIN")]
+    pub admin: Option<SocketAddr>,
+
+    /// Allow addresses beyond loopback although SIP has neither encryption nor passwords
+    #[arg(long, env = "RUSTICAST_INSECURE")]
+    pub insecure: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)),
+            advertise: None,
+            data: PathBuf::from("data.xml"),
+            admin: None,
+            insecure: false,
+        }
+    }
+}
+
+impl Config {
+    /// Finds what cannot work before anything is bound.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with one sentence that names the flag.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |why: String| Err(Error::Config { why });
+        if !self.listen.ip().is_loopback() && !self.insecure {
+            return refuse(format!(
+                "--listen {} can be reached from other machines and anybody there could take \
+                 over streams: use a loopback address, or add --insecure",
+                self.listen
+            ));
+        }
+        match self.advertise {
+            Some(address) if address.port() == 0 || address.ip().is_unspecified() => refuse(
+                format!("--advertise {address} is not an address others can send to"),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    fn parsed(flags: &[&str]) -> Config {
+        let command = Config::augment_args(clap::Command::new("signaling"));
+        let matches = command.get_matches_from([&["signaling"], flags].concat());
+        Config::from_arg_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn the_defaults_of_flags_and_of_the_type_are_the_same() {
+        assert_eq!(parsed(&[]), Config::default());
+        assert_eq!(
+            Config::default().check().map_err(|error| error.to_string()),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn other_machines_are_let_in_only_on_request() {
+        let refused = parsed(&["--listen", "0.0.0.0:5060"]).check().unwrap_err();
+        assert!(refused.to_string().contains("--insecure"));
+        assert!(
+            parsed(&["--listen", "[::]:0", "--insecure"])
+                .check()
+                .is_ok()
+        );
+        assert!(parsed(&["--advertise", "0.0.0.0:5060"]).check().is_err());
+    }
+}

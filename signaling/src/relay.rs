@@ -1,0 +1,562 @@
+//! Requests on their way through: each one that came is paired with the one that was sent on.
+//!
+//! Events of the endpoint go in; answers and further requests come out of the same endpoint. A
+//! call that its streamer does not take up is offered to the next one; a branch that is given up
+//! and accepted all the same is hung up from here.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use sip::timer::TRANSACTION_LIMIT;
+use sip::{
+    ClientId, Dialog, Endpoint, Failure, Method, Name, Reason, Request, Response, ServerId,
+    StatusCode,
+};
+use tracing::{debug, info};
+
+use crate::deadlines::Deadlines;
+use crate::refusal::Refusal;
+use crate::registrar::{Absence, BindingId, Registrar};
+use crate::routing::{self, Own};
+use crate::session::{Direction, MAX_SESSIONS, Sessions};
+
+/// How long a streamer may send nothing, not even 100, before the next one of its stream is
+/// tried.
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(2);
+/// How long a call may go unanswered. A little less than the 32 s after which its caller gives
+/// up by itself, so that the caller learns from our 408 whose silence it was.
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// The endpoint forgets an accepted INVITE after 32 s; then its pair can be forgotten as well.
+const SETTLED: Duration = TRANSACTION_LIMIT.saturating_add(Duration::from_secs(1));
+
+/// What the relay works with at one moment.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) endpoint: &'a mut Endpoint,
+    pub(crate) registrar: &'a mut Registrar,
+    pub(crate) sessions: &'a mut Sessions,
+}
+
+/// Every request in flight.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    own: Own,
+    forwards: HashMap<ServerId, Forward>,
+    branches: HashMap<ClientId, ServerId>,
+    hung_up: HashSet<ClientId>,
+    deadlines: Deadlines<Deadline>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Deadline {
+    /// The streamer has sent nothing for [`SILENCE_LIMIT`].
+    Silence(ClientId),
+    /// No streamer has answered the call.
+    Answer(ServerId),
+    /// The pair of an accepted INVITE is no longer needed.
+    Settled(ServerId),
+    /// A branch that was hung up from here sends no more 2xx.
+    HungUp(ClientId),
+}
+
+/// A request that was passed on.
+#[derive(Debug)]
+struct Forward {
+    /// As it came, so that it can be passed on once more.
+    request: Request,
+    kind: Kind,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// An INVITE that starts a call.
+    Call,
+    /// Something else for a stream.
+    Stream,
+    /// A request within a call.
+    Within,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No final answer yet.
+    Pending {
+        branch: ClientId,
+        binding: Option<BindingId>,
+        others: VecDeque<BindingId>,
+    },
+    /// An INVITE with a 2xx, which may come again.
+    Accepted { branch: ClientId },
+}
+
+impl Relay {
+    pub(crate) fn new(own: Own) -> Self {
+        Relay {
+            own,
+            forwards: HashMap::new(),
+            branches: HashMap::new(),
+            hung_up: HashSet::new(),
+            deadlines: Deadlines::new(),
+        }
+    }
+
+    /// INVITEs that start a call and have no final answer yet.
+    pub(crate) fn pending_calls(&self) -> usize {
+        let pending = |forward: &&Forward| {
+            forward.kind == Kind::Call && matches!(forward.state, State::Pending { .. })
+        };
+        self.forwards.values().filter(pending).count()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        let empty = self.forwards.is_empty() && self.branches.is_empty();
+        empty && self.hung_up.is_empty() && self.deadlines.len() == 0
+    }
+
+    /// A request for a stream, outside any call.
+    pub(crate) fn for_stream(
+        &mut self,
+        context: &mut Context<'_>,
+        id: ServerId,
+        request: Request,
+        source: SocketAddr,
+    ) -> Result<(), Refusal> {
+        self.own.prepare(&request)?;
+        let stream = request.uri.user.clone().unwrap_or_default();
+        let kind = match request.method {
+            Method::Invite => Kind::Call,
+            _ => Kind::Stream,
+        };
+        let targets = context
+            .registrar
+            .targets(&stream)
+            .map_err(|absence| match absence {
+                Absence::Unknown => Refusal::because(StatusCode::NOT_FOUND, "No such stream"),
+                Absence::Departed => {
+                    Refusal::because(StatusCode::TEMPORARILY_UNAVAILABLE, "Stream is offline")
+                }
+            })?;
+        if kind == Kind::Call {
+            if context.sessions.is_taken(request.call_id()) {
+                return Err(Refusal::new(StatusCode::LOOP_DETECTED));
+            }
+            if context.sessions.len() >= MAX_SESSIONS {
+                return Err(Refusal::overload("Too many calls"));
+            }
+            let front = routing::caller_address(&request, source);
+            context.sessions.begin(&request, &stream, front);
+            self.deadlines
+                .set(Deadline::Answer(id), context.now + ANSWER_LIMIT);
+        }
+        self.offer(context, id, request, kind, targets.into());
+        Ok(())
+    }
+
+    /// Sends a request to the first of these streamers that is still there; without one its
+    /// sender is told.
+    fn offer(
+        &mut self,
+        context: &mut Context<'_>,
+        id: ServerId,
+        request: Request,
+        kind: Kind,
+        mut targets: VecDeque<BindingId>,
+    ) {
+        let binding = loop {
+            let Some(target) = targets.pop_front() else {
+                self.deadlines.clear(&Deadline::Answer(id));
+                let gone = Refusal::new(StatusCode::TEMPORARILY_UNAVAILABLE);
+                return refuse(context, id, &request, kind, &gone);
+            };
+            if let Some(binding) = context.registrar.get(target) {
+                break binding;
+            }
+        };
+        let mut prepared = match self.own.prepare(&request) {
+            Ok(prepared) => prepared,
+            Err(refusal) => {
+                self.deadlines.clear(&Deadline::Answer(id));
+                return refuse(context, id, &request, kind, &refusal);
+            }
+        };
+        routing::address_to(&mut prepared, binding);
+        let (target, address) = (binding.id, binding.record.address);
+        if kind == Kind::Call {
+            let call_id = request.call_id();
+            info!(call_id, stream = binding.record.name, streamer = %address, "call");
+            context
+                .sessions
+                .place(call_id, target, address, &binding.contact);
+            context.registrar.place(target);
+        }
+        let branch = context.endpoint.request(context.now, address, prepared);
+        self.branches.insert(branch, id);
+        self.deadlines
+            .set(Deadline::Silence(branch), context.now + SILENCE_LIMIT);
+        let state = State::Pending {
+            branch,
+            binding: Some(target),
+            others: targets,
+        };
+        self.insert(id, request, kind, state);
+    }
+
+    fn insert(&mut self, id: ServerId, request: Request, kind: Kind, state: State) {
+        let forward = Forward {
+            request,
+            kind,
+            state,
+        };
+        self.forwards.insert(id, forward);
+    }
+
+    /// Ends a request in flight; what is left is to answer its sender.
+    fn take(&mut self, id: ServerId) -> Option<Forward> {
+        self.deadlines.clear(&Deadline::Answer(id));
+        self.forwards.remove(&id)
+    }
+
+    /// A request within a call.
+    pub(crate) fn within(
+        &mut self,
+        context: &mut Context<'_>,
+        id: ServerId,
+        request: Request,
+    ) -> Result<(), Refusal> {
+        let Some((direction, session)) = context.sessions.find(&request) else {
+            return Err(Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
+        };
+        let address = session.address(direction);
+        let target = session.target(direction);
+        let mut prepared = self.own.prepare(&request)?;
+        if self.own.is(&prepared.uri) {
+            // From an agent that does not copy Record-Route and takes us for the other side.
+            prepared.uri = target;
+        }
+        if request.method == Method::Bye {
+            let side = match direction {
+                Direction::ToStreamer => "front",
+                Direction::ToFront => "streamer",
+            };
+            info!(call_id = request.call_id(), "hung up by {side}");
+            context.sessions.remove(request.call_id());
+        }
+        let branch = context.endpoint.request(context.now, address, prepared);
+        self.branches.insert(branch, id);
+        let state = State::Pending {
+            branch,
+            binding: None,
+            others: VecDeque::new(),
+        };
+        self.insert(id, request, Kind::Within, state);
+        Ok(())
+    }
+
+    /// The ACK of a 2xx goes on without a transaction; there is nobody to tell when it cannot.
+    pub(crate) fn ack(&mut self, context: &mut Context<'_>, request: &Request) {
+        let Some((direction, session)) = context.sessions.find(request) else {
+            debug!(call_id = request.call_id(), "ACK of no call");
+            return;
+        };
+        let Ok(mut prepared) = self.own.prepare(request) else {
+            return;
+        };
+        if self.own.is(&prepared.uri) {
+            prepared.uri = session.target(direction);
+        }
+        context
+            .endpoint
+            .send_request(session.address(direction), prepared);
+    }
+
+    /// The caller gave up a pending INVITE.
+    pub(crate) fn cancel(&mut self, context: &mut Context<'_>, id: ServerId) {
+        if let Some(forward) = self.take(id) {
+            let status = StatusCode::REQUEST_TERMINATED;
+            self.abandon(context, id, &forward, &Refusal::new(status));
+        }
+    }
+
+    /// Ends a pending request from here.
+    fn abandon(
+        &mut self,
+        context: &mut Context<'_>,
+        id: ServerId,
+        forward: &Forward,
+        refusal: &Refusal,
+    ) {
+        if let State::Pending { branch, .. } = forward.state {
+            self.retire(context, branch);
+        }
+        refuse(context, id, &forward.request, forward.kind, refusal);
+    }
+
+    /// Gives up a branch. When it is accepted all the same, [`Relay::response`] finds nobody
+    /// waiting and hangs it up.
+    fn retire(&mut self, context: &mut Context<'_>, branch: ClientId) {
+        context.endpoint.cancel(context.now, branch);
+        self.branches.remove(&branch);
+        self.deadlines.clear(&Deadline::Silence(branch));
+    }
+
+    /// An answer came.
+    pub(crate) fn response(
+        &mut self,
+        context: &mut Context<'_>,
+        branch: ClientId,
+        response: Response,
+        source: SocketAddr,
+    ) {
+        let status = response.status;
+        let Some(&id) = self.branches.get(&branch) else {
+            if status.is_success() && response.cseq().method == Method::Invite {
+                self.hang_up(context, branch, &response, source);
+            }
+            return;
+        };
+        self.deadlines.clear(&Deadline::Silence(branch));
+        if status == StatusCode::TRYING {
+            return;
+        }
+        let Some(forward) = self.forwards.get_mut(&id) else {
+            return;
+        };
+        let is_invite = forward.request.method == Method::Invite;
+        if status.is_provisional() {
+            if forward.kind == Kind::Call {
+                context.sessions.answered(context.now, &response, None);
+            }
+            context.endpoint.respond(context.now, id, response);
+        } else if status.is_success() && is_invite {
+            if let State::Pending { .. } = forward.state {
+                forward.state = State::Accepted { branch };
+                self.deadlines.clear(&Deadline::Answer(id));
+                self.deadlines
+                    .set(Deadline::Settled(id), context.now + SETTLED);
+                if forward.kind == Kind::Call {
+                    info!(call_id = response.call_id(), %status, "call accepted");
+                }
+            }
+            if forward.kind == Kind::Call {
+                let hop = self.own.hop_above(&response);
+                context.sessions.answered(context.now, &response, hop);
+            }
+            context.endpoint.respond(context.now, id, response);
+        } else {
+            let busy = [StatusCode::BUSY_HERE, StatusCode::SERVICE_UNAVAILABLE];
+            if busy.contains(&status) && self.offer_next(context, id) {
+                return;
+            }
+            self.branches.remove(&branch);
+            if let Some(forward) = self.take(id) {
+                if forward.kind == Kind::Call {
+                    info!(call_id = response.call_id(), %status, "call refused");
+                    context.sessions.remove(response.call_id());
+                }
+            }
+            context.endpoint.respond(context.now, id, response);
+        }
+    }
+
+    /// A request that was passed on has no answer.
+    pub(crate) fn failed(&mut self, context: &mut Context<'_>, branch: ClientId, why: Failure) {
+        let Some(&id) = self.branches.get(&branch) else {
+            return;
+        };
+        if why == Failure::Timeout && self.offer_next(context, id) {
+            return;
+        }
+        self.branches.remove(&branch);
+        self.deadlines.clear(&Deadline::Silence(branch));
+        if let Some(forward) = self.take(id) {
+            let refusal = match why {
+                Failure::Timeout => no_answer(),
+                Failure::TooLarge => Refusal::new(StatusCode::MESSAGE_TOO_LARGE),
+            };
+            refuse(context, id, &forward.request, forward.kind, &refusal);
+        }
+    }
+
+    /// Offers a pending request to the next streamer; false when there is none.
+    fn offer_next(&mut self, context: &mut Context<'_>, id: ServerId) -> bool {
+        let Some(forward) = self.forwards.get_mut(&id) else {
+            return false;
+        };
+        let State::Pending { branch, others, .. } = &mut forward.state else {
+            return false;
+        };
+        others.retain(|other| context.registrar.get(*other).is_some());
+        if others.is_empty() {
+            return false;
+        }
+        let (branch, others) = (*branch, std::mem::take(others));
+        self.offer_again(context, id, branch, others);
+        true
+    }
+
+    fn offer_again(
+        &mut self,
+        context: &mut Context<'_>,
+        id: ServerId,
+        branch: ClientId,
+        targets: VecDeque<BindingId>,
+    ) {
+        self.retire(context, branch);
+        let Some(forward) = self.forwards.remove(&id) else {
+            return;
+        };
+        let Forward { request, kind, .. } = forward;
+        self.offer(context, id, request, kind, targets);
+    }
+
+    /// A streamer was started again at another contact: what its former self had not answered
+    /// goes to the new one at once, whether or not the old one had said 100.
+    pub(crate) fn moved(&mut self, context: &mut Context<'_>, old: BindingId, new: BindingId) {
+        let waiting: Vec<(ServerId, ClientId, VecDeque<BindingId>)> = self
+            .forwards
+            .iter_mut()
+            .filter_map(|(id, forward)| match &mut forward.state {
+                State::Pending {
+                    branch,
+                    binding: Some(binding),
+                    others,
+                } if *binding == old => {
+                    others.push_front(new);
+                    Some((*id, *branch, std::mem::take(others)))
+                }
+                State::Pending { others, .. } => {
+                    others
+                        .iter_mut()
+                        .filter(|other| **other == old)
+                        .for_each(|it| *it = new);
+                    None
+                }
+                State::Accepted { .. } => None,
+            })
+            .collect();
+        for (id, branch, targets) in waiting {
+            self.offer_again(context, id, branch, targets);
+        }
+        context.sessions.drop_answered(old);
+    }
+
+    /// A branch that nobody waits for was accepted: acknowledge each of its 2xx, and hang up.
+    fn hang_up(
+        &mut self,
+        context: &mut Context<'_>,
+        branch: ClientId,
+        response: &Response,
+        source: SocketAddr,
+    ) {
+        let Some(invite) = context.endpoint.client_request(branch) else {
+            return;
+        };
+        let mut dialog = Dialog::uac(invite, response);
+        let mut ack = dialog.ack();
+        self.own.strip_routes(&mut ack);
+        context.endpoint.send_request(source, ack);
+        if self.hung_up.insert(branch) {
+            info!(
+                call_id = response.call_id(),
+                "hung up, nobody waits for it any more"
+            );
+            let mut bye = dialog.request(Method::Bye);
+            self.own.strip_routes(&mut bye);
+            let status = StatusCode::REQUEST_TERMINATED;
+            let reason = Reason::new(status.code(), status.reason());
+            bye.headers.push(Name::Reason, &reason.to_string());
+            context.endpoint.request(context.now, source, bye);
+            self.deadlines
+                .set(Deadline::HungUp(branch), context.now + SETTLED);
+        }
+    }
+
+    /// Refuses every call that is not answered yet: the server ends.
+    pub(crate) fn refuse_pending(&mut self, context: &mut Context<'_>) {
+        let pending = self.forwards.iter().filter(|(_, forward)| {
+            forward.kind == Kind::Call && matches!(forward.state, State::Pending { .. })
+        });
+        let pending: Vec<ServerId> = pending.map(|(id, _)| *id).collect();
+        for id in pending {
+            if let Some(forward) = self.take(id) {
+                self.abandon(
+                    context,
+                    id,
+                    &forward,
+                    &Refusal::overload("Server is ending"),
+                );
+            }
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_>) {
+        while let Some(deadline) = self.deadlines.pop_due(context.now) {
+            match deadline {
+                Deadline::Silence(branch) => {
+                    let Some(&id) = self.branches.get(&branch) else {
+                        continue;
+                    };
+                    if let Some(Forward {
+                        state:
+                            State::Pending {
+                                binding: Some(binding),
+                                ..
+                            },
+                        ..
+                    }) = self.forwards.get(&id)
+                    {
+                        context.registrar.mark_silent(*binding);
+                    }
+                    self.offer_next(context, id);
+                }
+                // The deadline goes with the first final answer: the call is still pending.
+                Deadline::Answer(id) => {
+                    if let Some(forward) = self.take(id) {
+                        self.abandon(context, id, &forward, &no_answer());
+                    }
+                }
+                Deadline::Settled(id) => {
+                    if let Some(Forward {
+                        state: State::Accepted { branch },
+                        ..
+                    }) = self.take(id)
+                    {
+                        self.branches.remove(&branch);
+                    }
+                }
+                Deadline::HungUp(branch) => {
+                    self.hung_up.remove(&branch);
+                }
+            }
+        }
+    }
+}
+
+fn no_answer() -> Refusal {
+    Refusal::because(StatusCode::REQUEST_TIMEOUT, "Streamer does not answer")
+}
+
+/// Answers the sender of a request that is no longer in flight.
+fn refuse(
+    context: &mut Context<'_>,
+    id: ServerId,
+    request: &Request,
+    kind: Kind,
+    refusal: &Refusal,
+) {
+    if kind == Kind::Call {
+        let (call_id, status) = (request.call_id(), refusal.status);
+        info!(call_id, %status, "call refused");
+        context.sessions.remove(call_id);
+    }
+    context
+        .endpoint
+        .respond(context.now, id, refusal.response(request));
+}

@@ -1,0 +1,404 @@
+//! The signaling server as one pure machine: events and time in, messages out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use sip::driver::Role;
+use sip::{Endpoint, Event, Method, Name, Request, Response, ServerId, StatusCode, Via};
+use tracing::{debug, info, warn};
+
+use crate::directory::{self, PAGE_LOOPBACK, PAGE_NETWORK};
+use crate::refusal::Refusal;
+use crate::registrar::{Change, Registrar};
+use crate::relay::{Context, Relay};
+use crate::restart::Summons;
+use crate::routing::{self, Own};
+use crate::session::Sessions;
+use crate::store::{SessionState, Snapshot};
+
+/// How long pending calls may still be answered once the server was asked to end.
+const ENDING: Duration = Duration::from_secs(2);
+/// Methods that are known here, for the header Allow.
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO";
+/// Extensions that are known here, for the header Supported.
+const SUPPORTED: [&str; 1] = ["path"];
+
+/// Registrar, directory and relay behind one socket.
+#[derive(Debug)]
+pub struct Signaling {
+    own: Own,
+    registrar: Registrar,
+    sessions: Sessions,
+    relay: Relay,
+    summons: Summons,
+    registrations: u64,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// New calls are refused; those under way may still be answered until then.
+    Ending {
+        until: Instant,
+    },
+}
+
+/// What lives in the server at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Bindings.
+    pub streamers: usize,
+    /// Sessions in any state.
+    pub sessions: usize,
+    /// INVITEs without a final answer.
+    pub calls: usize,
+}
+
+impl Signaling {
+    /// A server that goes on where the one that wrote `snapshot` ended. `wall` is the time of
+    /// day at `now`.
+    pub fn new(own: Own, now: Instant, wall: SystemTime, snapshot: &Snapshot) -> Self {
+        let mut registrar = Registrar::new(own.addresses().to_vec(), now, wall);
+        let restored = registrar.restore(now, &snapshot.streamers);
+        let mut sessions = Sessions::new();
+        sessions.restore(now, &snapshot.sessions, |session| {
+            restored.iter().copied().find(|id| {
+                registrar.get(*id).is_some_and(|binding| {
+                    let streamer = &binding.record;
+                    streamer.name == session.stream && streamer.address == session.streamer
+                })
+            })
+        });
+        Signaling {
+            relay: Relay::new(own.clone()),
+            own,
+            registrar,
+            sessions,
+            summons: Summons::new(now, &restored),
+            registrations: 0,
+            phase: Phase::Running,
+        }
+    }
+
+    /// What the store keeps.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            streamers: self.registrar.records(),
+            sessions: self.sessions.records(),
+        }
+    }
+
+    /// Grows whenever [`Signaling::snapshot`] may have changed.
+    pub fn revision(&self) -> u64 {
+        self.registrations + self.sessions.revision()
+    }
+
+    /// What lives here now.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            streamers: self.registrar.len(),
+            sessions: self.sessions.len(),
+            calls: self.relay.pending_calls(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.relay.is_idle() && self.registrar.is_empty() && self.sessions.is_empty()
+    }
+
+    fn with<T>(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        work: impl FnOnce(&mut Relay, &mut Context<'_>) -> T,
+    ) -> T {
+        let mut context = Context {
+            now,
+            endpoint,
+            registrar: &mut self.registrar,
+            sessions: &mut self.sessions,
+        };
+        work(&mut self.relay, &mut context)
+    }
+
+    fn request(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        id: ServerId,
+        request: Request,
+        source: SocketAddr,
+    ) {
+        let kept = request.clone();
+        if let Err(refusal) = self.handle(now, endpoint, id, request, source) {
+            debug!(status = %refusal.status, call_id = kept.call_id(), %source, "refused");
+            endpoint.respond(now, id, refusal.response(&kept));
+        }
+    }
+
+    fn handle(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        id: ServerId,
+        request: Request,
+        source: SocketAddr,
+    ) -> Result<(), Refusal> {
+        routing::check(&request)?;
+        if request.method == Method::Register {
+            routing::require(&request, Name::Require, &SUPPORTED)?;
+            self.register(now, endpoint, id, &request, source);
+            return Ok(());
+        }
+        if request.to().tag().is_some() || request.method == Method::Bye {
+            return self.with(now, endpoint, |relay, context| {
+                relay.within(context, id, request)
+            });
+        }
+        if request.uri.user.is_some() {
+            if request.method == Method::Invite && self.phase != Phase::Running {
+                return Err(Refusal::overload("Server is ending"));
+            }
+            return self.with(now, endpoint, |relay, context| {
+                relay.for_stream(context, id, request, source)
+            });
+        }
+        match request.method {
+            Method::Options => {
+                routing::require(&request, Name::Require, &SUPPORTED)?;
+                let response = self.options(&request, source);
+                endpoint.respond(now, id, response);
+                Ok(())
+            }
+            Method::Invite => Err(Refusal::because(
+                StatusCode::NOT_FOUND,
+                "No stream is named",
+            )),
+            Method::Other(_) => {
+                Err(Refusal::new(StatusCode::NOT_IMPLEMENTED).header(Name::Allow, ALLOW))
+            }
+            _ => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED).header(Name::Allow, ALLOW)),
+        }
+    }
+
+    fn register(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        id: ServerId,
+        request: &Request,
+        source: SocketAddr,
+    ) {
+        let registered = self.registrar.register(now, request, source);
+        let status = registered.response.status;
+        if !status.is_success() {
+            let reason = &registered.response.reason;
+            info!(%source, %status, reason, "registration refused");
+        }
+        endpoint.respond(now, id, registered.response);
+        if !registered.changes.is_empty() {
+            self.registrations += 1;
+        }
+        for change in registered.changes {
+            match change {
+                Change::Added(id) => self.adopt(id),
+                Change::Refreshed(_) => {}
+                Change::Replaced { old, new } => {
+                    self.with(now, endpoint, |relay, context| {
+                        relay.moved(context, old, new)
+                    });
+                }
+                Change::Removed(id) => self.sessions.bereave(now, id),
+            }
+        }
+        if !registered.calls.is_empty() {
+            let stream = request.to().uri.user.as_deref().unwrap_or_default();
+            self.sessions.confirm(stream, &registered.calls);
+        }
+    }
+
+    fn adopt(&mut self, id: crate::registrar::BindingId) {
+        if let Some(binding) = self.registrar.get(id) {
+            let record = Arc::clone(&binding.record);
+            self.sessions.adopt(&record.name, record.address, id);
+        }
+    }
+
+    /// OPTIONS for the server itself: the directory for those who ask for JSON, and what this
+    /// server can do for everybody.
+    fn options(&self, request: &Request, source: SocketAddr) -> Response {
+        let mut response = Response::to_request(request, StatusCode::OK);
+        response.headers.push(Name::Allow, ALLOW);
+        response
+            .headers
+            .push(Name::Accept, "application/json, application/sdp");
+        response
+            .headers
+            .push(Name::Supported, &SUPPORTED.join(", "));
+        let mut accepted = request.headers.values(Name::Accept);
+        if accepted.any(|value| is_media_type(value, "application/json")) {
+            let after = request.uri.params.get("after").unwrap_or_default();
+            let limit = if source.ip().to_canonical().is_loopback() {
+                PAGE_LOOPBACK
+            } else {
+                PAGE_NETWORK
+            };
+            let page = directory::page(self.registrar.entries_after(after), limit);
+            response.set_body("application/json", page.into());
+        }
+        response
+    }
+
+    /// A 2xx to an INVITE that was sent before a restart: its caller still waits.
+    fn stray(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        mut response: Response,
+        source: SocketAddr,
+    ) {
+        let known = self
+            .sessions
+            .get(response.call_id())
+            .is_some_and(|session| {
+                let record = &session.record;
+                let same_tag = match record.streamer_tag.as_deref() {
+                    Some(tag) => response.to().tag() == Some(tag),
+                    None => record.state == SessionState::Stale,
+                };
+                same_tag
+                    && record.streamer.ip() == source.ip()
+                    && response.from().tag().unwrap_or_default() == record.front_tag
+            });
+        if !known || !response.status.is_success() || response.cseq().method != Method::Invite {
+            debug!(status = %response.status, call_id = response.call_id(), %source,
+                "stray response");
+            return;
+        }
+        response.headers.pop_first_value(Name::Via);
+        let next = response.headers.values(Name::Via).next().map(Via::parse);
+        let Some(Ok(next)) = next else {
+            return;
+        };
+        let Some(session) = self.sessions.get(response.call_id()) else {
+            return;
+        };
+        let front = session.address(crate::session::Direction::ToFront);
+        let destination = next.answer_address(front);
+        self.sessions
+            .answered(now, &response, self.own.hop_above(&response));
+        endpoint.send_response(destination, response);
+    }
+}
+
+impl Role for Signaling {
+    type Command = std::convert::Infallible;
+
+    fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+        match event {
+            Event::Request {
+                id,
+                request,
+                source,
+            } => self.request(now, endpoint, id, request, source),
+            Event::Ack { request, .. } => {
+                self.with(now, endpoint, |relay, context| relay.ack(context, &request));
+            }
+            Event::Cancel { invite, .. } => {
+                self.with(now, endpoint, |relay, context| {
+                    relay.cancel(context, invite)
+                });
+            }
+            Event::Response {
+                id,
+                response,
+                source,
+            } => self.with(now, endpoint, |relay, context| {
+                relay.response(context, id, response, source);
+            }),
+            Event::Failed { id, failure } => {
+                self.with(now, endpoint, |relay, context| {
+                    relay.failed(context, id, failure)
+                });
+            }
+            // Nothing is accepted here, so nothing waits for an ACK here.
+            Event::Unacknowledged { .. } => {}
+            Event::Stray { response, source } => self.stray(now, endpoint, response, source),
+        }
+    }
+
+    fn handle_command(&mut self, _now: Instant, command: Self::Command, _: &mut Endpoint) {
+        match command {}
+    }
+
+    fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        for id in self.registrar.expire(now) {
+            self.registrations += 1;
+            self.sessions.bereave(now, id);
+        }
+        self.sessions.expire(now);
+        self.with(now, endpoint, |relay, context| {
+            relay.handle_timeout(context)
+        });
+        let registrar = &self.registrar;
+        let waiting = |id| registrar.get(id).is_some_and(|binding| binding.stale);
+        if let Some(id) = self.summons.pop(now, waiting) {
+            if let Some((destination, response)) = self.registrar.summons(id) {
+                endpoint.send_response(destination, response);
+            } else {
+                warn!("a streamer in the data base cannot be asked to register again");
+            }
+        }
+        if let Phase::Ending { until } = self.phase {
+            if until <= now {
+                self.with(now, endpoint, |relay, context| {
+                    relay.refuse_pending(context)
+                });
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let ending = match self.phase {
+            Phase::Ending { until } if self.relay.pending_calls() > 0 => Some(until),
+            _ => None,
+        };
+        [
+            self.registrar.poll_timeout(),
+            self.sessions.poll_timeout(),
+            self.relay.poll_timeout(),
+            self.summons.poll_timeout(),
+            ending,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn handle_shutdown(&mut self, now: Instant, _endpoint: &mut Endpoint) {
+        self.phase = Phase::Ending {
+            until: now + ENDING,
+        };
+    }
+
+    fn is_drained(&self) -> bool {
+        self.relay.pending_calls() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
+/// True when a value of Accept admits this media type by name.
+fn is_media_type(value: &str, media_type: &str) -> bool {
+    let mut parts = value.split(';').map(str::trim);
+    let named = parts
+        .next()
+        .is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+    named && !parts.any(|param| matches!(param, "q=0" | "q=0.0"))
+}

@@ -1,0 +1,151 @@
+//! What a proxy changes in a request on its way (RFC 3261 section 16): Max-Forwards, Route,
+//! Record-Route and the Request-URI. Everything else stays as it came.
+
+use std::net::SocketAddr;
+
+use sip::{Method, Name, NameAddr, Request, Response, StatusCode, Uri};
+
+use crate::refusal::Refusal;
+use crate::registrar::{Binding, reachable};
+
+/// Hops left to a request that does not say (RFC 3261 section 16.6, step 3).
+const HOPS: &str = "70";
+/// Largest body of a message that carries no SDP, in bytes. The parser bounds the others.
+const BODY_LIMIT: usize = 16 * 1024;
+
+/// The addresses by which others know this server.
+#[derive(Debug, Clone)]
+pub struct Own {
+    addresses: Vec<SocketAddr>,
+    record_route: String,
+}
+
+impl Own {
+    /// `advertised` goes into Record-Route; the others are recognised as well.
+    pub fn new(advertised: SocketAddr, others: &[SocketAddr]) -> Self {
+        let mut uri = Uri::at(None, advertised);
+        uri.params.set("lr", None);
+        let mut addresses = vec![advertised];
+        addresses.extend(others);
+        Own {
+            addresses,
+            record_route: NameAddr::new(uri).to_string(),
+        }
+    }
+
+    /// Every one of them.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// True when a URI names this server itself.
+    pub fn is(&self, uri: &Uri) -> bool {
+        uri.socket_addr()
+            .is_some_and(|address| self.addresses.contains(&address))
+    }
+
+    /// Makes a request ready to be passed on: one hop less and without the routes that led here.
+    /// An INVITE is recorded, so that what follows in the call comes this way as well.
+    pub(crate) fn prepare(&self, request: &Request) -> Result<Request, Refusal> {
+        let bad = |reason| Refusal::because(StatusCode::BAD_REQUEST, reason);
+        let hops = match request.headers.get(Name::MaxForwards).map(str::parse::<u8>) {
+            None => HOPS.to_owned(),
+            Some(Ok(0)) => return Err(Refusal::new(StatusCode::TOO_MANY_HOPS)),
+            Some(Ok(hops)) => (hops - 1).to_string(),
+            Some(Err(_)) => return Err(bad("Malformed Max-Forwards")),
+        };
+        let mut prepared = request.clone();
+        prepared.headers.set(Name::MaxForwards, &hops);
+        self.strip_routes(&mut prepared);
+        if request.method == Method::Invite {
+            prepared
+                .headers
+                .push_front(Name::RecordRoute, &self.record_route);
+        }
+        Ok(prepared)
+    }
+
+    /// Takes off the topmost routes as far as they name this server.
+    pub(crate) fn strip_routes(&self, request: &mut Request) {
+        loop {
+            let top = request
+                .headers
+                .values(Name::Route)
+                .next()
+                .map(NameAddr::parse);
+            match top {
+                Some(Ok(route)) if self.is(&route.uri) => {
+                    request.headers.pop_first_value(Name::Route);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// The proxy beyond this server on the way to whoever answered, if there is one: of the
+    /// routes recorded in an answer, the one above ours.
+    pub(crate) fn hop_above(&self, response: &Response) -> Option<SocketAddr> {
+        let routes = response
+            .headers
+            .values(Name::RecordRoute)
+            .map(NameAddr::parse);
+        let mut above = None;
+        for route in routes {
+            match route {
+                Ok(route) if self.is(&route.uri) => return above,
+                Ok(route) => above = route.uri.socket_addr(),
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+}
+
+/// What any request must be to be passed on or answered here.
+pub(crate) fn check(request: &Request) -> Result<(), Refusal> {
+    if !request.uri.is_sip() {
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_URI_SCHEME));
+    }
+    require(request, Name::ProxyRequire, &[])?;
+    let is_sdp = request.content_type().as_deref() == Some("application/sdp");
+    if request.body.len() > BODY_LIMIT && !is_sdp {
+        return Err(Refusal::new(StatusCode::REQUEST_ENTITY_TOO_LARGE));
+    }
+    Ok(())
+}
+
+/// 420 for extensions that must be understood and are not (RFC 3261 section 8.2.2.3).
+pub(crate) fn require(request: &Request, name: Name, known: &[&str]) -> Result<(), Refusal> {
+    let unknown: Vec<&str> = request
+        .headers
+        .values(name)
+        .filter(|tag| !known.iter().any(|known| known.eq_ignore_ascii_case(tag)))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new(StatusCode::BAD_EXTENSION).header(Name::Unsupported, unknown.join(", ")))
+}
+
+/// Addresses a prepared request to a binding: its Contact, by way of its Path (RFC 3327).
+pub(crate) fn address_to(request: &mut Request, binding: &Binding) {
+    request.uri = binding.contact.clone();
+    // Whoever registers does not get to write header fields of other people's requests.
+    request.uri.headers = None;
+    for path in binding.record.binding.path.iter().rev() {
+        request.headers.push_front(Name::Route, path);
+    }
+}
+
+/// Where requests towards the maker of an INVITE go: the proxy nearest to us on its way, or
+/// itself.
+pub(crate) fn caller_address(invite: &Request, source: SocketAddr) -> SocketAddr {
+    let top = invite.headers.values(Name::RecordRoute).next();
+    if let Some(Ok(proxy)) = top.map(NameAddr::parse) {
+        return proxy.uri.socket_addr().unwrap_or(source);
+    }
+    match invite.contact() {
+        Some(contact) => reachable(&contact.uri, invite.top_via().as_ref(), source),
+        None => source,
+    }
+}

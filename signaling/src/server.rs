@@ -1,0 +1,259 @@
+//! The socket, the file and the window for operators, and the tasks on them.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+use sip::driver::{Role, Socket, local_ip_towards};
+use sip::{Endpoint, Event};
+use tokio::sync::{mpsc, watch};
+use tracing::error;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::role::{Counts, Signaling};
+use crate::routing::Own;
+use crate::store::Snapshot;
+use crate::store::file::DataFile;
+use crate::store::writer::{self, SnapshotRequest};
+
+/// What changed is told to the writer and to operators at most this often.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
+/// While transactions run out, without the role being called, their number is told this often.
+const GAUGE_INTERVAL: Duration = Duration::from_millis(250);
+/// The writer asks for one snapshot at a time.
+const REQUESTS: usize = 1;
+
+/// Signaling: bound, not yet answering.
+#[derive(Debug)]
+pub struct Server {
+    socket: Socket,
+    own: Own,
+    file: DataFile,
+    kept: Snapshot,
+    gauges: watch::Sender<Gauges>,
+    admin: Option<admin::Server>,
+}
+
+/// The numbers that operators see.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Gauges {
+    serving: bool,
+    counts: Counts,
+    transactions: usize,
+    malformed: u64,
+}
+
+/// Shows [`Gauges`] to the admin server.
+struct Live(watch::Receiver<Gauges>);
+
+impl Server {
+    /// Binds the SIP and admin sockets and reads the data base. Must be called inside a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// When the configuration makes no sense, an address cannot be bound, or the data base's
+    /// directory cannot be written.
+    pub async fn bind(config: Config) -> Result<Server, Error> {
+        config.check()?;
+        let bind = |source| Error::Bind {
+            address: config.listen,
+            source,
+        };
+        let socket = Socket::bind(config.listen).map_err(bind)?;
+        let local = socket.local();
+        let advertised = match config.advertise {
+            Some(address) => address,
+            None if local.ip().is_unspecified() => outer_address(local).map_err(bind)?,
+            None => local,
+        };
+        let (file, kept) =
+            DataFile::open(&config.data, SystemTime::now()).map_err(|source| Error::Data {
+                path: config.data.clone(),
+                source,
+            })?;
+        let (gauges, seen) = watch::channel(Gauges::default());
+        let admin = match config.admin {
+            Some(address) => Some(admin::Server::bind(address, None, Arc::new(Live(seen))).await?),
+            None => None,
+        };
+        Ok(Server {
+            own: Own::new(advertised, &[local]),
+            socket,
+            file,
+            kept,
+            gauges,
+            admin,
+        })
+    }
+
+    /// Where SIP is listened for, with the real port.
+    pub fn addr(&self) -> SocketAddr {
+        self.socket.local()
+    }
+
+    /// Where operators connect, if anywhere.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(admin::Server::addr)
+    }
+
+    /// Serves until `shutdown` completes; then refuses new calls, lets those under way be
+    /// answered for two seconds, writes the data base a last time and returns. Running calls are
+    /// not touched: they go on, and go on being known, after the next start.
+    ///
+    /// # Errors
+    /// [`Error::Socket`] when the SIP socket breaks.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let Server {
+            socket,
+            own,
+            file,
+            kept,
+            gauges,
+            admin,
+        } = self;
+        let address = socket.local();
+        let endpoint = socket.endpoint();
+        let mut role = Signaling::new(own, Instant::now(), SystemTime::now(), &kept);
+        drop(kept);
+        let (requests, receiver) = mpsc::channel(REQUESTS);
+        let (revision, changes) = watch::channel(role.revision());
+        let writer = tokio::spawn(writer::run(file.clone(), changes, requests));
+        let (stop_admin, stopped) = watch::channel(());
+        let admin = tokio::spawn(async move {
+            if let Some(admin) = admin {
+                let mut stopped = stopped;
+                // It has no errors once bound; a dropped sender is what it waits for.
+                let stop = async { drop(stopped.changed().await) };
+                let _ = admin.run(stop).await;
+            }
+        });
+
+        let published = Published {
+            role: &mut role,
+            revision,
+            gauges,
+            due: Some(Instant::now()),
+        };
+        let ended = socket.run(endpoint, published, receiver, shutdown).await;
+        drop(stop_admin);
+        // The writer saw its channels close; a write that was begun is finished.
+        let _ = writer.await;
+        let last = role.snapshot();
+        let written = tokio::task::spawn_blocking(move || file.write(&last)).await;
+        if let Err(error) = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
+            error!("data base cannot be written: {error}");
+        }
+        let _ = admin.await;
+        ended.map_err(|source| Error::Socket { address, source })
+    }
+}
+
+/// The address under which a socket bound to all addresses is reached from other machines.
+fn outer_address(local: SocketAddr) -> std::io::Result<SocketAddr> {
+    // Documentation addresses (RFC 5737, RFC 3849): the default route leads there, and nothing
+    // is sent.
+    let elsewhere: SocketAddr = match local {
+        SocketAddr::V4(_) => ([192, 0, 2, 1], 9).into(),
+        SocketAddr::V6(_) => ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into(),
+    };
+    let loopback = std::net::IpAddr::from(std::net::Ipv4Addr::LOCALHOST);
+    let ip = local_ip_towards(elsewhere).unwrap_or(loopback);
+    Ok(SocketAddr::new(ip, local.port()))
+}
+
+/// The pure role, with what the other tasks need to know of it told to them after each step.
+struct Published<'a> {
+    role: &'a mut Signaling,
+    revision: watch::Sender<u64>,
+    gauges: watch::Sender<Gauges>,
+    /// When to tell the next time; nothing to tell when `None`.
+    due: Option<Instant>,
+}
+
+impl Published<'_> {
+    fn touch(&mut self, now: Instant) {
+        self.due.get_or_insert(now + PUBLISH_INTERVAL);
+    }
+
+    fn publish(&mut self, now: Instant, endpoint: &Endpoint) {
+        let transactions = endpoint.transactions();
+        self.due = (transactions > 0).then_some(now + GAUGE_INTERVAL);
+        let gauges = Gauges {
+            serving: true,
+            counts: self.role.counts(),
+            transactions,
+            malformed: endpoint.malformed(),
+        };
+        self.gauges
+            .send_if_modified(|seen| std::mem::replace(seen, gauges) != gauges);
+        let revision = self.role.revision();
+        self.revision
+            .send_if_modified(|seen| std::mem::replace(seen, revision) != revision);
+    }
+}
+
+impl Role for Published<'_> {
+    type Command = SnapshotRequest;
+
+    fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+        self.role.handle_event(now, event, endpoint);
+        self.touch(now);
+    }
+
+    fn handle_command(&mut self, _: Instant, command: SnapshotRequest, _: &mut Endpoint) {
+        // Who asked may be gone.
+        let _ = command.0.send(self.role.snapshot());
+    }
+
+    fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        if self.role.poll_timeout().is_some_and(|at| at <= now) {
+            self.role.handle_timeout(now, endpoint);
+            self.touch(now);
+        }
+        if self.due.is_some_and(|due| due <= now) {
+            self.publish(now, endpoint);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        [self.role.poll_timeout(), self.due]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn handle_shutdown(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.gauges.send_modify(|seen| seen.serving = false);
+        self.role.handle_shutdown(now, endpoint);
+    }
+
+    fn is_drained(&self) -> bool {
+        self.role.is_drained()
+    }
+}
+
+impl admin::Source for Live {
+    fn ready(&self) -> bool {
+        self.0.borrow().serving
+    }
+
+    fn state(&self) -> Value {
+        let Gauges {
+            counts,
+            transactions,
+            malformed,
+            ..
+        } = *self.0.borrow();
+        json!({
+            "role": "signaling",
+            "streamers": counts.streamers,
+            "sessions": counts.sessions,
+            "calls": counts.calls,
+            "transactions": transactions,
+            "malformed": malformed,
+        })
+    }
+}
