@@ -10,5 +10,12 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a step that fails must fail the test")]
 
+mod cancel;
+mod endings;
 mod harness;
+mod loss;
+mod offers;
+mod playing;
+mod programs;
+mod restart;
 mod selftest;

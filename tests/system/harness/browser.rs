@@ -64,8 +64,6 @@ pub struct Stats {
     pub audio_packets: u64,
     /// Sum of squared amplitude over time: grows while there is sound.
     pub audio_energy: f64,
-    /// Seconds of sound played.
-    pub audio_seconds: f64,
     /// Changes when the picture does.
     pub picture: i64,
     /// Mean brightness of the picture, 0–255.
@@ -203,12 +201,6 @@ impl Page<'_> {
         self.ask(json!({"do": "type", "selector": selector, "text": text}));
     }
 
-    /// Presses a key.
-    #[track_caller]
-    pub fn press(&self, key: &str) {
-        self.ask(json!({"do": "press", "key": key}));
-    }
-
     /// The visible text of `selector`; empty when there is no such element.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {
@@ -239,12 +231,6 @@ impl Page<'_> {
             .collect()
     }
 
-    /// Writes a PNG of the page.
-    #[track_caller]
-    pub fn screenshot(&self, path: &Path) {
-        self.ask(json!({"do": "screenshot", "path": path}));
-    }
-
     /// Closes the tab as a person does.
     #[track_caller]
     pub fn close(self) {
@@ -267,7 +253,6 @@ impl Page<'_> {
             video_codec: text("videoCodec"),
             audio_packets: count("audioPackets"),
             audio_energy: value["audioEnergy"].as_f64().unwrap_or_default(),
-            audio_seconds: value["audioSeconds"].as_f64().unwrap_or_default(),
             picture: picture["hash"].as_i64().unwrap_or_default(),
             brightness: picture["brightness"].as_f64().unwrap_or_default(),
             size: (

@@ -6,8 +6,10 @@
 pub mod browser;
 pub mod hop;
 pub mod http;
+pub mod page;
 pub mod process;
 pub mod system;
+pub mod whep;
 
 use std::time::{Duration, Instant};
 
@@ -44,24 +46,6 @@ pub fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) 
     let start = Instant::now();
     wait_for(what, limit, || holds().then_some(()));
     start.elapsed()
-}
-
-/// Watches that `holds` stays true for `span`: for what must *not* happen.
-///
-/// # Panics
-///
-/// As soon as it does not hold.
-#[track_caller]
-pub fn stays(what: &str, span: Duration, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while start.elapsed() < span {
-        assert!(
-            holds(),
-            "no longer true after {:?}: {what}",
-            start.elapsed()
-        );
-        std::thread::sleep(LOOK); // allow-sleep: the absence of an event has no event
-    }
 }
 
 /// `n` seconds.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -26,16 +26,16 @@ pub struct Process {
     program: &'static str,
     arguments: Vec<String>,
     child: Child,
-    ready: Ready,
-    /// Everything written to stderr, over all starts.
-    log: Arc<Mutex<String>>,
+    /// Addresses of the ready line, by the word before them.
+    addresses: HashMap<String, SocketAddr>,
+    written: Written,
 }
 
-/// The addresses of the ready line, by the word before them.
-#[derive(Debug, Default)]
-struct Ready {
-    line: String,
-    addresses: HashMap<String, SocketAddr>,
+/// What was written over all starts.
+#[derive(Debug, Default, Clone)]
+struct Written {
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
 }
 
 impl Process {
@@ -43,39 +43,30 @@ impl Process {
     /// ask for port 0: [`Process::restart`] asks for the port that was given then.
     #[track_caller]
     pub fn start(program: &'static str, arguments: &[&str]) -> Self {
-        let arguments = arguments
-            .iter()
-            .map(|&argument| argument.to_owned())
-            .collect();
-        let log = Arc::default();
-        let (child, ready) = spawn(program, &arguments, &log);
+        let arguments = owned(arguments);
+        let written = Written::default();
+        let (child, addresses) = spawn(program, &arguments, &written);
         Self {
             program,
             arguments,
             child,
-            ready,
-            log,
+            addresses,
+            written,
         }
     }
 
-    /// Process number, for `/proc` and `kill`.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// The line the program printed when it was ready.
-    pub fn ready_line(&self) -> &str {
-        &self.ready.line
+    /// Everything it wrote to stdout so far: its ready line, and no more.
+    pub fn printed(&self) -> String {
+        self.written.stdout.lock().unwrap().clone()
     }
 
     /// The address that the ready line tells after `word`: `http`, `sip` or `admin`.
     #[track_caller]
     pub fn addr(&self, word: &str) -> SocketAddr {
         *self
-            .ready
             .addresses
             .get(word)
-            .unwrap_or_else(|| panic!("no {word} address in {:?}", self.ready.line))
+            .unwrap_or_else(|| panic!("no {word} address in {:?}", self.printed()))
     }
 
     /// The live objects, from the admin server.
@@ -135,16 +126,16 @@ impl Process {
             ("--admin", "admin"),
         ] {
             let place = arguments.iter().position(|argument| argument == flag);
-            if let (Some(place), Some(addr)) = (place, self.ready.addresses.get(word)) {
+            if let (Some(place), Some(addr)) = (place, self.addresses.get(word)) {
                 arguments[place + 1] = addr.to_string();
             }
         }
-        (self.child, self.ready) = spawn(self.program, &arguments, &self.log);
+        (self.child, self.addresses) = spawn(self.program, &arguments, &self.written);
     }
 
     /// Everything it wrote to stderr so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.written.stderr.lock().unwrap().clone()
     }
 
     /// The lines a person at the terminal would worry about: ours, GLib's and GStreamer's.
@@ -179,7 +170,21 @@ pub fn build_directory() -> PathBuf {
         .to_owned()
 }
 
-fn spawn(program: &str, arguments: &Vec<String>, log: &Arc<Mutex<String>>) -> (Child, Ready) {
+/// Runs `program` until it ends by itself and returns what it wrote and how it ended.
+pub fn run_to_end(program: &str, arguments: &[&str]) -> Output {
+    command(program, &owned(arguments))
+        .output()
+        .expect("the program starts")
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments
+        .iter()
+        .map(|&argument| argument.to_owned())
+        .collect()
+}
+
+fn command(program: &str, arguments: &[String]) -> Command {
     let path = build_directory().join(program);
     assert!(
         path.exists(),
@@ -193,31 +198,42 @@ fn spawn(program: &str, arguments: &Vec<String>, log: &Arc<Mutex<String>>) -> (C
             command.env_remove(name);
         }
     }
-    let mut child = command
+    command
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("NO_COLOR", "1")
-        .stdin(Stdio::null())
+        .stdin(Stdio::null());
+    command
+}
+
+/// Starts a program and waits for its ready line; returns the addresses in there.
+#[track_caller]
+fn spawn(
+    program: &str,
+    arguments: &[String],
+    written: &Written,
+) -> (Child, HashMap<String, SocketAddr>) {
+    let mut child = command(program, arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-
-    let stderr = child.stderr.take().expect("stderr is piped");
-    let collector = Arc::clone(log);
-    thread::spawn(move || collect(stderr, &collector));
-
     let stdout = child.stdout.take().expect("stdout is piped");
+    let stderr = child.stderr.take().expect("stderr is piped");
     let (lines, ready) = mpsc::channel();
+    let collector = Arc::clone(&written.stdout);
     thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            // The test only wants the first; the others are read so that nothing blocks.
-            let _ = lines.send(line);
-        }
+        collect(stdout, &collector, |line| {
+            // Only the first is waited for.
+            let _ = lines.send(line.to_owned());
+        });
     });
+    let collector = Arc::clone(&written.stderr);
+    thread::spawn(move || collect(stderr, &collector, |_| {}));
+
     let start = Instant::now();
     match ready.recv_timeout(START) {
-        Ok(line) => (child, Ready::parse(line)),
+        Ok(line) => (child, addresses(&line)),
         Err(error) => {
             let _ = child.kill();
             let _ = child.wait();
@@ -225,7 +241,7 @@ fn spawn(program: &str, arguments: &Vec<String>, log: &Arc<Mutex<String>>) -> (C
                 RecvTimeoutError::Timeout => "was not ready",
                 RecvTimeoutError::Disconnected => "ended without a ready line",
             };
-            let log = log.lock().unwrap();
+            let log = written.stderr.lock().unwrap();
             panic!(
                 "{program} {arguments:?} {why} after {:?}:\n{log}",
                 start.elapsed()
@@ -234,45 +250,26 @@ fn spawn(program: &str, arguments: &Vec<String>, log: &Arc<Mutex<String>>) -> (C
     }
 }
 
-fn collect(stderr: impl Read, log: &Mutex<String>) {
-    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        let mut log = log.lock().unwrap();
-        log.push_str(&line);
-        log.push('\n');
+fn collect(stream: impl Read, text: &Mutex<String>, mut also: impl FnMut(&str)) {
+    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        let mut text = text.lock().unwrap();
+        text.push_str(&line);
+        text.push('\n');
+        drop(text);
+        also(&line);
     }
 }
 
-impl Ready {
-    /// Reads `front ready: http://127.0.0.1:8080 sip 127.0.0.1:40001 admin 127.0.0.1:9080`.
-    fn parse(line: String) -> Self {
-        let mut addresses = HashMap::new();
-        let words: Vec<_> = line.split_whitespace().collect();
-        for pair in words.windows(2) {
-            if let Ok(addr) = pair[1].parse() {
-                addresses.insert(pair[0].to_owned(), addr);
-            } else if let Some(Ok(addr)) = pair[1].strip_prefix("http://").map(str::parse) {
-                addresses.insert("http".to_owned(), addr);
-            }
+/// Reads `front ready: http://127.0.0.1:8080 sip 127.0.0.1:40001 admin 127.0.0.1:9080`.
+fn addresses(line: &str) -> HashMap<String, SocketAddr> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let mut addresses = HashMap::new();
+    for pair in words.windows(2) {
+        if let Ok(addr) = pair[1].parse() {
+            addresses.insert(pair[0].to_owned(), addr);
+        } else if let Some(Ok(addr)) = pair[1].strip_prefix("http://").map(str::parse) {
+            addresses.insert("http".to_owned(), addr);
         }
-        Self { line, addresses }
     }
-}
-
-/// How many descriptors process `pid` holds open.
-pub fn descriptors(pid: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
-}
-
-/// What the descriptors of process `pid` are, sorted: for the message of a failed comparison.
-pub fn descriptor_list(pid: u32) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return Vec::new();
-    };
-    let mut list: Vec<_> = entries
-        .flatten()
-        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
-        .map(|target| target.display().to_string())
-        .collect();
-    list.sort();
-    list
+    addresses
 }

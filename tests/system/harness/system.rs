@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -83,7 +83,7 @@ impl<'a> Setup<'a> {
         let pipelines = self
             .pipelines
             .as_ref()
-            .map_or_else(|| "pipelines".to_owned(), text);
+            .map_or_else(|| "pipelines".to_owned(), |path| text(path));
         let mut flags = vec!["run", "--admin", "127.0.0.1:0", "--pipelines", &pipelines];
         let way = self::way(relay, streamer_hop.as_ref());
         flags.extend(way.iter().map(String::as_str));
@@ -98,7 +98,7 @@ impl<'a> Setup<'a> {
             front_hop,
             streamer_hop,
             data,
-            directory,
+            _directory: directory,
         };
         for stream in self.streams {
             system.wait_live(stream);
@@ -117,7 +117,7 @@ fn way(relay: SocketAddr, hop: Option<&Hop>) -> Vec<String> {
     flags
 }
 
-fn text(path: &PathBuf) -> String {
+fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -135,7 +135,7 @@ pub struct System {
     /// Between streamer and signaling, with [`Setup::hops`].
     pub streamer_hop: Option<Hop>,
     data: PathBuf,
-    directory: TempDir,
+    _directory: TempDir,
 }
 
 /// What a call takes and its end must give back.
@@ -194,11 +194,6 @@ impl System {
         fs::read_to_string(&self.data).unwrap_or_default()
     }
 
-    /// A directory of this system's own, removed at its end.
-    pub fn directory(&self) -> &std::path::Path {
-        self.directory.path()
-    }
-
     /// What is held at this moment.
     #[track_caller]
     pub fn rest(&self) -> Rest {
@@ -226,6 +221,15 @@ impl System {
                 number(&signaling, "/process/fds"),
             ],
         }
+    }
+
+    /// Waits until no call is held, and returns what else is: what a call must give back.
+    #[track_caller]
+    pub fn at_rest(&self) -> Rest {
+        wait_for("no call is held", seconds(20), || {
+            let rest = self.rest();
+            rest.has_no_call().then_some(rest)
+        })
     }
 
     /// Waits until everything is as `before`; descriptors may be fewer.
@@ -261,6 +265,11 @@ impl System {
 }
 
 impl Rest {
+    /// Whether nobody holds a call; descriptors are not looked at.
+    pub fn has_no_call(&self) -> bool {
+        self.streamer == [0; 2] && self.signaling == [0; 3] && self.front == [0; 2]
+    }
+
     /// Whether this holds no more than `before`.
     fn is_within(&self, before: &Self) -> bool {
         let fewer =

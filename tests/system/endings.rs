@@ -1,0 +1,145 @@
+//! However a call ends, all sides learn it in time and give everything back.
+
+use crate::harness::browser::Kind;
+use crate::harness::page::{self, watch};
+use crate::harness::{Browser, System, eventually, seconds};
+
+/// A system that has had its first call, so that what is loaded once is loaded, and a browser.
+fn warm(kind: Kind) -> (System, Browser) {
+    let system = System::start(&["test"]);
+    let browser = Browser::launch(kind);
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    page.close();
+    eventually("the first call ends", seconds(5), || {
+        system.streamer.number("/viewers") == 0
+    });
+    (system, browser)
+}
+
+fn stop_button_ends_the_call(kind: Kind) {
+    let (system, browser) = warm(kind);
+    let before = system.at_rest();
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    assert!(
+        system.data().contains("connection-established"),
+        "{}",
+        system.data()
+    );
+    page.click(page::STOP);
+    system.settles(&before, seconds(1));
+    assert_eq!(page.stats().open, 0);
+    system.assert_quiet();
+}
+
+#[test]
+fn stop_button_ends_the_call_in_chromium() {
+    stop_button_ends_the_call(Kind::Chromium);
+}
+
+#[test]
+fn stop_button_ends_the_call_in_firefox() {
+    stop_button_ends_the_call(Kind::Firefox);
+}
+
+fn closed_tab_ends_the_call(kind: Kind) {
+    let (system, browser) = warm(kind);
+    let before = system.at_rest();
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    page.close();
+    system.settles(&before, seconds(1));
+    system.assert_quiet();
+}
+
+#[test]
+fn closed_tab_ends_the_call_in_chromium() {
+    closed_tab_ends_the_call(Kind::Chromium);
+}
+
+#[test]
+fn closed_tab_ends_the_call_in_firefox() {
+    closed_tab_ends_the_call(Kind::Firefox);
+}
+
+fn killed_browser_is_noticed(kind: Kind) {
+    let (system, browser) = warm(kind);
+    let before = system.at_rest();
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    browser.kill();
+    system.settles(&before, seconds(10));
+}
+
+#[test]
+fn killed_chromium_is_noticed_within_10_seconds() {
+    killed_browser_is_noticed(Kind::Chromium);
+}
+
+#[test]
+fn killed_firefox_is_noticed_within_10_seconds() {
+    killed_browser_is_noticed(Kind::Firefox);
+}
+
+#[test]
+fn a_streamer_that_is_stopped_says_so_to_its_viewers() {
+    let (mut system, browser) = warm(Kind::Chromium);
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    let (told, text) = page.told_of_end_after(|| {
+        assert!(system.streamer.terminate().success());
+    });
+    assert!(told <= seconds(1), "the page knew after {told:?}");
+    assert!(text.starts_with("The stream ended: "), "{text}");
+    eventually("signaling forgot the call", seconds(2), || {
+        let state = system.signaling.state();
+        state["calls"] == 0 && state["sessions"] == 0 && state["streamers"] == 0
+    });
+    eventually("front forgot the call", seconds(2), || {
+        system.front.number("/calls") == 0
+    });
+    eventually("so did the store", seconds(2), || {
+        !system.data().contains("<session")
+    });
+    system.assert_quiet();
+}
+
+#[test]
+fn a_streamer_that_dies_is_missed_and_its_successor_plays() {
+    let (mut system, browser) = warm(Kind::Chromium);
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    let (told, text) = page.told_of_end_after(|| system.streamer.kill());
+    assert!(told <= seconds(10), "the page knew after {told:?}");
+    assert!(text.contains("streamer"), "{text}");
+
+    system.streamer.restart();
+    let again = watch(&browser, &system, "test");
+    let took = again.plays(seconds(10));
+    assert!(
+        took <= seconds(2),
+        "the successor's first call played after {took:?}"
+    );
+    let took = page.plays(seconds(10));
+    assert!(
+        took <= seconds(5),
+        "the page played again by itself after {took:?}"
+    );
+}
+
+#[test]
+fn all_programs_end_at_sigterm_in_the_middle_of_a_call() {
+    let (mut system, browser) = warm(Kind::Chromium);
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    for program in [
+        &mut system.front,
+        &mut system.streamer,
+        &mut system.signaling,
+    ] {
+        let status = program.terminate();
+        assert!(status.success(), "{status}\n{}", program.log());
+    }
+    system.assert_quiet();
+}

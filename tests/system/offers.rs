@@ -1,0 +1,222 @@
+//! Offers of every kind through the whole way, front to webrtcbin: each is answered or refused,
+//! and the programs live on.
+
+use crate::harness::hop::Die;
+use crate::harness::http::{self, Response};
+use crate::harness::{System, eventually, seconds, whep};
+
+/// What a refused offer becomes on the way to HTTP: 400, 413, 415, and 422 for SIP's 488.
+const REFUSALS: [u16; 4] = [400, 413, 415, 422];
+/// Mutated offers of one run.
+const MUTATIONS: u64 = 300;
+
+/// Offers, hangs up if answered, and returns the answer.
+#[track_caller]
+fn try_offer(system: &System, stream: &str, offer: &[u8]) -> Response {
+    let answer = whep::call(system.http(), stream, offer).expect("an answer, whatever it says");
+    whep::hang_up(system.http(), &answer);
+    answer
+}
+
+/// After whatever was offered: nothing is held, and a browser could still call.
+#[track_caller]
+fn lives_on(system: &System) {
+    assert_eq!(
+        try_offer(system, "test", &whep::recorded("chromium")).status,
+        201
+    );
+    eventually("nothing is left of the offers", seconds(20), || {
+        system.rest().has_no_call()
+    });
+}
+
+/// The lines of `offer` without those that contain one of `words`.
+fn without(offer: &[u8], words: &[&str]) -> Vec<u8> {
+    let text = String::from_utf8(offer.to_vec()).unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !words.iter().any(|word| line.contains(word)));
+    lines
+        .map(|line| format!("{line}\r\n"))
+        .collect::<String>()
+        .into_bytes()
+}
+
+fn replaced(offer: &[u8], from: &str, to: &str) -> Vec<u8> {
+    String::from_utf8(offer.to_vec())
+        .unwrap()
+        .replace(from, to)
+        .into_bytes()
+}
+
+#[test]
+fn recorded_offers_are_answered_with_their_own_payload_types() {
+    let system = System::start(&["test"]);
+    for (name, video) in [
+        ("chromium", "a=rtpmap:96 VP8/90000"),
+        ("firefox", "a=rtpmap:120 VP8/90000"),
+    ] {
+        let answer = try_offer(&system, "test", &whep::recorded(name));
+        assert_eq!(answer.status, 201, "{name}: {}", answer.text());
+        assert_eq!(answer.header("content-type"), Some("application/sdp"));
+        assert!(answer.text().contains(video), "{name}: {}", answer.text());
+    }
+    for name in [
+        "chromium-audio-only",
+        "chromium-video-only",
+        "firefox-audio-only",
+        "baresip",
+    ] {
+        let answer = try_offer(&system, "test", &whep::recorded(name));
+        assert_eq!(answer.status, 201, "{name}: {}", answer.text());
+    }
+    lives_on(&system);
+}
+
+#[test]
+fn offers_that_cannot_work_are_refused() {
+    let system = System::start(&["test"]);
+    let chromium = whep::recorded("chromium");
+    let video_only = whep::recorded("chromium-video-only");
+    let unknown = replaced(&replaced(&chromium, "VP8", "VPX"), "opus", "sepo");
+    let cases: [(&str, Vec<u8>); 7] = [
+        ("no common codec", unknown),
+        (
+            "no VP8 in a video-only offer",
+            replaced(&video_only, "VP8", "VPX"),
+        ),
+        ("no ice-ufrag", without(&chromium, &["a=ice-ufrag"])),
+        ("no fingerprint", without(&chromium, &["a=fingerprint"])),
+        ("random text", b"hello\r\n".to_vec()),
+        (
+            "random bytes",
+            (0..2000_u32).map(|n| ((n * 7919) >> 3) as u8).collect(),
+        ),
+        (
+            "200 KiB",
+            b"a=candidate:1 1 udp 1 10.0.0.1 1 typ host\r\n".repeat(5000),
+        ),
+    ];
+    for (name, offer) in cases {
+        let answer = try_offer(&system, "test", &offer);
+        assert!(
+            REFUSALS.contains(&answer.status),
+            "{name}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json"),
+            "{name}"
+        );
+    }
+    let empty = try_offer(&system, "test", b"");
+    assert!(REFUSALS.contains(&empty.status), "empty: {}", empty.status);
+    let json = http::request(
+        system.http(),
+        "POST",
+        "/whep/test",
+        &[("Content-Type", "application/json")],
+        &chromium,
+    );
+    assert_eq!(json.unwrap().status, 415);
+    assert_eq!(try_offer(&system, "nowhere", &chromium).status, 404);
+    lives_on(&system);
+}
+
+#[test]
+fn odd_offers_are_answered_or_refused_but_never_hang() {
+    let system = System::start(&["test"]);
+    let chromium = whep::recorded("chromium");
+    let text = String::from_utf8(chromium.clone()).unwrap();
+    let extmap = text
+        .lines()
+        .find(|line| line.starts_with("a=extmap:"))
+        .expect("an extension");
+    let twice = replaced(&chromium, extmap, &format!("{extmap}\r\n{extmap}-other"));
+    let cases = [
+        (
+            "no mid and no BUNDLE",
+            without(&chromium, &["a=mid", "a=group:BUNDLE"]),
+        ),
+        (
+            "bad BUNDLE",
+            replaced(&chromium, "a=group:BUNDLE 0", "a=group:BUNDLE 7 8"),
+        ),
+        ("one extmap id twice", twice),
+        (
+            "a fingerprint of nonsense",
+            replaced(
+                &chromium,
+                "a=fingerprint:sha-256 ",
+                "a=fingerprint:sha-256 ZZ",
+            ),
+        ),
+        ("h264 only", whep::recorded("chromium-h264-only")),
+        ("cut in the middle", chromium[..chromium.len() / 2].to_vec()),
+        ("bare line feeds", replaced(&chromium, "\r\n", "\n")),
+    ];
+    for (name, offer) in cases {
+        let answer = try_offer(&system, "test", &offer);
+        let fine = answer.status == 201 || REFUSALS.contains(&answer.status);
+        assert!(fine, "{name}: {} {}", answer.status, answer.text());
+    }
+    lives_on(&system);
+}
+
+#[test]
+fn mutated_offers_never_end_the_streamer() {
+    let system = System::start(&["test"]);
+    let offers = whep::all_recorded();
+    let mut die = Die(300);
+    for turn in 0..MUTATIONS {
+        let (name, offer) = &offers[die.roll(offers.len() as u64) as usize];
+        let mutated = mutated(offer, &mut die);
+        let answer = whep::call(system.http(), "test", &mutated);
+        let answer = answer.unwrap_or_else(|error| panic!("mutation {turn} of {name}: {error}"));
+        let fine = answer.status == 201 || REFUSALS.contains(&answer.status);
+        assert!(
+            fine,
+            "mutation {turn} of {name}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        whep::hang_up(system.http(), &answer);
+    }
+    lives_on(&system);
+}
+
+/// `offer` with one to four small damages.
+fn mutated(offer: &[u8], die: &mut Die) -> Vec<u8> {
+    let mut lines: Vec<Vec<u8>> = offer
+        .split_inclusive(|&byte| byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect();
+    for _ in 0..=die.roll(4) {
+        if lines.is_empty() {
+            break;
+        }
+        let at = die.roll(lines.len() as u64) as usize;
+        match die.roll(6) {
+            0 => {
+                lines.remove(at);
+            }
+            1 => lines.insert(at, lines[at].clone()),
+            2 => {
+                let other = die.roll(lines.len() as u64) as usize;
+                lines.swap(at, other);
+            }
+            3 => {
+                let place = die.roll(lines[at].len() as u64) as usize;
+                lines[at][place] = die.roll(256) as u8;
+            }
+            4 => {
+                let keep = die.roll(lines[at].len() as u64) as usize;
+                lines[at].truncate(keep);
+            }
+            _ => lines.truncate(at),
+        }
+    }
+    lines.concat()
+}

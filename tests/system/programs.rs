@@ -1,0 +1,94 @@
+//! Each program as an operator meets it: its help, its one line, its refusals, its end.
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::harness::process::{Process, run_to_end};
+use crate::harness::system::System;
+use crate::harness::{eventually, http, seconds, whep};
+
+#[test]
+fn every_program_explains_its_flags() {
+    for program in ["rusticast", "signaling", "front", "streamer-gst"] {
+        let help = run_to_end(program, &["--help"]);
+        assert!(help.status.success(), "{program}: {help:?}");
+        assert!(
+            !help.stdout.is_empty() && help.stderr.is_empty(),
+            "{program}: {help:?}"
+        );
+        let wrong = run_to_end(program, &["--no-such-flag"]);
+        assert!(!wrong.status.success(), "{program}");
+        assert!(wrong.stdout.is_empty(), "{program}: {wrong:?}");
+    }
+}
+
+#[test]
+fn addresses_others_can_reach_are_refused_in_one_sentence() {
+    for (program, arguments) in [
+        ("signaling", ["--listen", "0.0.0.0:0"]),
+        ("front", ["--http", "0.0.0.0:0"]),
+        ("signaling", ["--admin", "0.0.0.0:0"]),
+        ("front", ["--admin", "0.0.0.0:0"]),
+    ] {
+        let refused = run_to_end(program, &arguments);
+        assert!(!refused.status.success(), "{program} {arguments:?}");
+        let sentence = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(sentence.lines().count(), 1, "{sentence}");
+        assert!(sentence.contains("0.0.0.0"), "{sentence}");
+        assert!(refused.stdout.is_empty());
+    }
+}
+
+#[test]
+fn starting_and_ending_is_silent_but_for_the_ready_line() {
+    let mut system = System::start(&["test"]);
+    for program in [
+        &mut system.streamer,
+        &mut system.front,
+        &mut system.signaling,
+    ] {
+        assert!(program.terminate().success());
+        assert_eq!(
+            program.printed().lines().count(),
+            1,
+            "{}",
+            program.printed()
+        );
+        assert_eq!(program.log(), "");
+    }
+}
+
+#[test]
+fn the_demo_plays_and_ends_at_ctrl_c() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data.xml").display().to_string();
+    let local = "127.0.0.1:0";
+    let mut demo = Process::start(
+        "rusticast",
+        &["--http", local, "--listen", local, "--data", &data, "test"],
+    );
+    let front = demo.addr("http");
+    assert_eq!(
+        demo.printed(),
+        format!("Rusticast plays at http://{front}\n")
+    );
+    assert_eq!(http::get(front, "/").unwrap().status, 200);
+    eventually("the demo answers a call", seconds(20), || {
+        let answer = whep::call(front, "test", &whep::recorded("chromium")).unwrap();
+        answer.status == 201
+    });
+
+    demo.signal(Signal::INT);
+    assert!(demo.wait().success());
+    assert_eq!(demo.printed().lines().count(), 1);
+    assert_eq!(demo.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let system = System::start(&["test"]);
+    let taken = system.http().to_string();
+    let refused = run_to_end("front", &["--http", &taken]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains(&taken));
+}
