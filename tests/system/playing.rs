@@ -15,7 +15,7 @@ fn plays_the_test_stream(kind: Kind) {
     let system = System::start(&["test"]);
     let browser = Browser::launch(kind);
     let page = browser.open(&system.url("/"));
-    page.says(page::LIST, "Test pattern", seconds(10));
+    page.says(page::LIST, "Test picture", seconds(10));
 
     page.click(&page::card("test"));
     page.plays(seconds(10));
