@@ -20,3 +20,4 @@ mod playing;
 mod programs;
 mod restart;
 mod selftest;
+mod wire;

@@ -31,6 +31,19 @@ struct Shared {
     lost: AtomicU64,
     /// Where the role's datagrams came from last.
     role: Mutex<Option<SocketAddr>>,
+    /// What was passed on.
+    recording: Mutex<Vec<Datagram>>,
+}
+
+/// A datagram that was passed on, as if there were no hop.
+#[derive(Debug, Clone)]
+pub struct Datagram {
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// Who got it.
+    pub destination: SocketAddr,
+    /// What was in it.
+    pub bytes: Vec<u8>,
 }
 
 impl Hop {
@@ -88,6 +101,11 @@ impl Hop {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         (count(&self.shared.passed), count(&self.shared.lost))
     }
+
+    /// Everything passed on so far, in order.
+    pub fn recording(&self) -> Vec<Datagram> {
+        self.shared.recording.lock().unwrap().clone()
+    }
 }
 
 impl Drop for Hop {
@@ -120,6 +138,11 @@ fn forward(
             shared.lost.fetch_add(1, Ordering::Relaxed);
         } else {
             shared.passed.fetch_add(1, Ordering::Relaxed);
+            shared.recording.lock().unwrap().push(Datagram {
+                source,
+                destination,
+                bytes: datagram[..length].to_vec(),
+            });
             // What cannot be sent is lost, which is what a hop may do.
             let _ = to.send_to(&datagram[..length], destination);
         }
