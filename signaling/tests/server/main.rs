@@ -1,0 +1,8 @@
+//! The signaling server through its public face, on free ports.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod crash;
+mod interop;
+mod program;
+mod support;
