@@ -4,7 +4,13 @@
 
 pub mod codec;
 pub mod description;
+pub mod engine;
+pub mod fanout;
+pub mod gst;
+pub mod limits;
+pub mod media;
 pub mod offer;
+pub mod source;
 
 #[cfg(test)]
 mod mutation;

@@ -1,6 +1,7 @@
 //! The engine's answer, put back into the shape of the offer that came.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use super::{Candidate, Plan, Section};
 
@@ -25,6 +26,10 @@ impl<'a> Answered<'a> {
         self.lines
             .iter()
             .filter_map(|line| Candidate::parse(line.strip_prefix("a=candidate:")?))
+            .filter(|candidate| match candidate.address {
+                IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+                IpAddr::V4(_) => true,
+            })
             .max_by_key(|candidate| (candidate.address.is_ipv4(), candidate.priority))
     }
 }
@@ -61,7 +66,9 @@ impl Plan {
         }
         let mut sdp = String::with_capacity(engine.len() + 1024);
         for line in session {
-            if !line.starts_with("a=group:") {
+            if line.starts_with("o=") {
+                push(&mut sdp, &origin(engine));
+            } else if !line.starts_with("a=group:") {
                 push(&mut sdp, line);
             }
         }
@@ -75,12 +82,15 @@ impl Plan {
         }
         // All m-lines of a group share the transport of the first.
         let shared = answered.first().filter(|_| self.bundled);
+        // Candidates belong to that first one, whatever it carries; Firefox reads no others.
+        let tagged = self.offer.bundle.iter().flatten().copied();
+        let tagged = tagged.into_iter().find(|i| self.offer.is_answered(*i));
         for (index, section) in self.offer.sections.iter().enumerate() {
             let position = self.sections.iter().position(|chosen| *chosen == index);
             match (position.and_then(|p| answered.get(p)), shared) {
                 (Some(own), _) => write_track(&mut sdp, section, own, shared),
                 (None, Some(shared)) if self.offer.is_answered(index) => {
-                    write_inactive(&mut sdp, section, shared);
+                    write_inactive(&mut sdp, section, shared, tagged == Some(index));
                 }
                 (None, _) => write_rejected(&mut sdp, section),
             }
@@ -145,15 +155,44 @@ fn write_track(
         .or_else(|| shared.and_then(Answered::default_candidate));
     write_head(sdp, section, own.formats, default);
     for line in &own.lines {
-        let mid = line.starts_with("a=mid:");
-        if !line.starts_with("c=") && !(mid && section.mid_added) {
+        let replaced = line.starts_with("c=") || line.starts_with("a=candidate:");
+        let added = section.mid_added && line.starts_with("a=mid:");
+        if !replaced && !added {
+            push(sdp, line);
+        }
+    }
+    write_candidates(sdp, own);
+}
+
+/// Link-local IPv6 addresses mean nothing without the name of the peer's interface.
+fn write_candidates(sdp: &mut String, own: &Answered<'_>) {
+    let prefix = "a=candidate:";
+    for line in own.lines.iter().filter(|line| line.starts_with(prefix)) {
+        let candidate = line.strip_prefix(prefix).and_then(Candidate::parse);
+        let link_local = candidate.is_some_and(|candidate| match candidate.address {
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+            IpAddr::V4(_) => false,
+        });
+        if !link_local {
             push(sdp, line);
         }
     }
 }
 
+/// An origin that names this session alone (RFC 8829 section 5.2.1). Its number is made of the
+/// engine's random ICE credentials, by FNV-1a.
+fn origin(engine: &str) -> String {
+    let mut number = 0xcbf2_9ce4_8422_2325_u64;
+    for line in engine.lines().filter(|line| line.starts_with("a=ice-")) {
+        for byte in line.bytes() {
+            number = (number ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    format!("o=- {} 1 IN IP4 0.0.0.0", number >> 2)
+}
+
 /// An m-line on the shared transport that carries nothing.
-fn write_inactive(sdp: &mut String, section: &Section, shared: &Answered<'_>) {
+fn write_inactive(sdp: &mut String, section: &Section, shared: &Answered<'_>, tagged: bool) {
     // read_section has refused media m-lines without a format.
     let format = section.formats.first().map_or("0", String::as_str);
     let codec = section
@@ -173,6 +212,9 @@ fn write_inactive(sdp: &mut String, section: &Section, shared: &Answered<'_>) {
     }
     push(sdp, "a=rtcp-mux");
     push(sdp, "a=inactive");
+    if tagged {
+        write_candidates(sdp, shared);
+    }
     if let Some(codec) = codec.or(section.codecs.first()) {
         let channels = match codec.codec {
             crate::codec::Codec::Opus => "/2",

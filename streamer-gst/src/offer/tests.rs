@@ -220,6 +220,24 @@ fn the_default_candidate_is_named_in_m_and_c() {
 }
 
 #[test]
+fn link_local_addresses_are_not_offered() {
+    let plan = test_stream(CHROMIUM);
+    let engine = engine_answer(&plan).replace("2001:db8::7", "fe80::7");
+    let answer = plan.answer(&engine).unwrap();
+    assert!(!answer.contains("fe80") && answer.contains("10.9.8.7"));
+}
+
+#[test]
+fn every_answer_has_an_origin_of_its_own() {
+    let plan = test_stream(CHROMIUM);
+    let engine = engine_answer(&plan);
+    let origin = |answer: String| answer.lines().nth(1).unwrap().to_owned();
+    let one = origin(plan.answer(&engine).unwrap());
+    let other = origin(plan.answer(&engine.replace("ours", "more")).unwrap());
+    assert!(one.starts_with("o=- ") && one != other);
+}
+
+#[test]
 fn m_lines_without_media_are_inactive_on_the_shared_transport() {
     let plan = test_stream(include_str!("../../tests/offers/chromium-datachannel.sdp"));
     assert_eq!(plan.tracks.len(), 2);
@@ -246,7 +264,9 @@ fn audio_plays_when_the_picture_cannot() {
     assert_eq!(plan.tracks.len(), 1);
     assert_eq!(plan.tracks[0].codec, Codec::Opus);
     let answer = plan.answer(&engine_answer(&plan)).unwrap();
-    assert!(section(&answer, 0).contains("a=inactive"));
+    // Firefox takes candidates only from the first m-line of a group, whatever it carries.
+    let picture = section(&answer, 0);
+    assert!(picture.contains("a=inactive") && picture.contains("a=candidate:1 1 UDP"));
     assert!(section(&answer, 1).contains("a=sendonly"));
     // The transport of a group is that of its first m-line, even an inactive one.
     assert!(plan.sdp.contains("a=ice-ufrag:65a0893a"));

@@ -1,0 +1,187 @@
+//! One stream's lease in the directory: when its REGISTER goes out, and what its answers mean.
+
+use std::time::{Duration, Instant};
+
+use sip::{NameAddr, Uri};
+
+/// The lease that we ask for.
+pub(crate) const EXPIRES: Duration = Duration::from_secs(60);
+/// After a 403 that asks for it, a stream registers again at most this often: nobody can make
+/// us flood the signaling server by forging that answer.
+const FORCED_INTERVAL: Duration = Duration::from_secs(5);
+/// News of a stream, such as its viewers, is told at most this often.
+const NEWS_INTERVAL: Duration = Duration::from_secs(1);
+/// After a failure the next try comes after this long, doubled each time up to the limit.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(4);
+
+/// The lease of one stream.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    pub(crate) call_id: String,
+    pub(crate) tag: String,
+    /// Number of the last REGISTER.
+    pub(crate) cseq: u32,
+    /// Whether the server keeps us in its directory, as far as we know.
+    pub(crate) live: bool,
+    /// The next REGISTER names our calls: the server has forgotten which of them go on.
+    pub(crate) names_calls: bool,
+    lease: Duration,
+    next: Option<Instant>,
+    pending: bool,
+    news: bool,
+    last: Option<Instant>,
+    last_forced: Option<Instant>,
+    retry: Duration,
+}
+
+impl Registration {
+    pub(crate) fn new(now: Instant, call_id: String, tag: String) -> Self {
+        Registration {
+            call_id,
+            tag,
+            cseq: 0,
+            live: false,
+            names_calls: false,
+            lease: EXPIRES,
+            next: Some(now),
+            pending: false,
+            news: false,
+            last: None,
+            last_forced: None,
+            retry: FIRST_RETRY,
+        }
+    }
+
+    /// When the next REGISTER is due.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// The lease to ask for in the REGISTER that goes out now.
+    pub(crate) fn start(&mut self, now: Instant) -> Duration {
+        self.cseq += 1;
+        self.pending = true;
+        self.news = false;
+        self.next = None;
+        self.last = Some(now);
+        self.lease
+    }
+
+    /// The stream changed: tell it soon.
+    pub(crate) fn tell_news(&mut self, now: Instant) {
+        if self.pending {
+            self.news = true;
+            return;
+        }
+        let at = self.last.map_or(now, |last| now.max(last + NEWS_INTERVAL));
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
+    /// The server says that it has forgotten us.
+    pub(crate) fn force(&mut self, now: Instant) {
+        let at = self
+            .last_forced
+            .map_or(now, |last| now.max(last + FORCED_INTERVAL));
+        self.last_forced = Some(at);
+        self.names_calls = true;
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
+    /// The server granted a lease.
+    pub(crate) fn granted(&mut self, now: Instant, lease: Duration) {
+        self.pending = false;
+        self.live = true;
+        self.names_calls = false;
+        self.retry = FIRST_RETRY;
+        // Well before half the lease, so that a lost refresh has time for its retransmissions.
+        let refresh = now + lease.max(Duration::from_secs(2)) * 2 / 5;
+        self.next = Some(self.next.map_or(refresh, |next| next.min(refresh)));
+        if self.news {
+            self.tell_news(now);
+        }
+    }
+
+    /// The server wants a longer lease (423).
+    pub(crate) fn lengthen(&mut self, now: Instant, minimum: Duration) {
+        self.pending = false;
+        self.lease = minimum.clamp(EXPIRES, Duration::from_secs(3600));
+        self.next = Some(now);
+    }
+
+    /// The REGISTER failed; the stream may still be listed until its lease ends.
+    pub(crate) fn failed(&mut self, now: Instant) {
+        self.pending = false;
+        self.live = false;
+        self.next = Some(self.next.map_or(now + self.retry, |next| next.min(now + self.retry)));
+        self.retry = (self.retry * 2).min(LAST_RETRY);
+    }
+}
+
+/// The lease that a 200 to REGISTER grants to our contact, by its `expires` parameter or the
+/// Expires field (RFC 3261 section 10.2.4).
+pub(crate) fn granted_lease(response: &sip::Response, contact: &Uri) -> Duration {
+    let seconds = |text: &str| text.trim().parse().ok().map(Duration::from_secs);
+    response
+        .headers
+        .values(sip::Name::Contact)
+        .filter_map(|value| NameAddr::parse(value).ok())
+        .find(|bound| bound.uri.socket_addr() == contact.socket_addr())
+        .and_then(|bound| seconds(bound.params.get("expires")?))
+        .or_else(|| seconds(response.headers.get(sip::Name::Expires)?))
+        .unwrap_or(EXPIRES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registration() -> (Registration, Instant) {
+        let now = Instant::now();
+        (Registration::new(now, "call".into(), "tag".into()), now)
+    }
+
+    #[test]
+    fn a_lease_is_refreshed_before_its_half() {
+        let (mut registration, now) = registration();
+        assert_eq!(registration.next(), Some(now));
+        registration.start(now);
+        assert_eq!(registration.next(), None);
+        registration.granted(now, EXPIRES);
+        assert_eq!(registration.next(), Some(now + Duration::from_secs(24)));
+    }
+
+    #[test]
+    fn news_waits_for_the_answer_and_for_its_interval() {
+        let (mut registration, now) = registration();
+        registration.start(now);
+        registration.tell_news(now);
+        assert_eq!(registration.next(), None);
+        registration.granted(now, EXPIRES);
+        assert_eq!(registration.next(), Some(now + NEWS_INTERVAL));
+    }
+
+    #[test]
+    fn forged_demands_to_register_again_are_answered_every_five_seconds() {
+        let (mut registration, now) = registration();
+        registration.start(now);
+        registration.granted(now, EXPIRES);
+        registration.force(now);
+        assert_eq!(registration.next(), Some(now));
+        registration.start(now);
+        registration.granted(now, EXPIRES);
+        registration.force(now);
+        assert_eq!(registration.next(), Some(now + FORCED_INTERVAL));
+    }
+
+    #[test]
+    fn failures_are_tried_again_ever_more_slowly() {
+        let (mut registration, mut now) = registration();
+        for wait in [1, 2, 4, 4] {
+            registration.start(now);
+            registration.failed(now);
+            now += Duration::from_secs(wait);
+            assert_eq!(registration.next(), Some(now));
+        }
+    }
+}

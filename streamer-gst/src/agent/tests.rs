@@ -1,0 +1,390 @@
+//! The agent against a signaling server and a caller made of bare endpoints, under a virtual
+//! clock and with a fake media.
+
+use std::sync::{Arc, Mutex};
+
+use sip::endpoint::Config;
+
+use super::*;
+
+/// Media that notes what it is asked; the test gives the events.
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<Vec<String>>>);
+
+impl Media for Fake {
+    fn streams(&self) -> Vec<StreamInfo> {
+        vec![StreamInfo {
+            name: "test".to_owned(),
+            ..StreamInfo::default()
+        }]
+    }
+
+    fn open(&mut self, stream: &str, viewer: ViewerId, _: Bytes) {
+        self.note(format!("open {stream} {}", viewer.0));
+    }
+
+    fn close(&mut self, viewer: ViewerId, reason: &str) {
+        self.note(format!("close {} {reason}", viewer.0));
+    }
+
+    fn image(&mut self, stream: &str) {
+        self.note(format!("image {stream}"));
+    }
+}
+
+impl Fake {
+    fn note(&self, what: String) {
+        self.0.lock().unwrap().push(what);
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+/// The agent's socket and the one at the other end of the link.
+struct Link {
+    now: Instant,
+    agent: Agent<Fake>,
+    near: Endpoint,
+    far: Endpoint,
+    media: Fake,
+}
+
+fn address(host: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, host], 5060))
+}
+
+fn endpoint(host: u8) -> Endpoint {
+    let mut state = u64::from(host) << 32;
+    Endpoint::new(Config::new(address(host)), move || {
+        state += 1;
+        state
+    })
+}
+
+impl Link {
+    /// A link whose agent has registered already.
+    fn registered() -> Self {
+        let mut link = Link::new();
+        let register = link.request();
+        link.answer(register, StatusCode::OK);
+        link
+    }
+
+    fn new() -> Self {
+        let now = Instant::now();
+        let settings = Settings {
+            signaling: address(2),
+            contact: address(1),
+            instance: "urn:uuid:1".to_owned(),
+            answer: StatusCode::ACCEPTED,
+        };
+        let media = Fake::default();
+        let mut near = endpoint(1);
+        let (agent, _) = Agent::new(now, settings, media.clone(), &mut near);
+        Link {
+            now,
+            agent,
+            near,
+            far: endpoint(2),
+            media,
+        }
+    }
+
+    /// Moves datagrams both ways until none is left.
+    fn settle(&mut self) {
+        loop {
+            if self.agent.poll_timeout().is_some_and(|at| at <= self.now) {
+                self.agent.handle_timeout(self.now, &mut self.near);
+            }
+            self.near.handle_timeout(self.now);
+            self.far.handle_timeout(self.now);
+            let mut moved = false;
+            while let Some(transmit) = self.near.poll_transmit() {
+                self.far.handle_datagram(self.now, address(1), transmit.payload);
+                moved = true;
+            }
+            while let Some(transmit) = self.far.poll_transmit() {
+                self.near.handle_datagram(self.now, address(2), transmit.payload);
+                moved = true;
+            }
+            while let Some(event) = self.near.poll_event() {
+                self.agent.handle_event(self.now, event, &mut self.near);
+                moved = true;
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        for _ in 0..seconds * 10 {
+            self.now += Duration::from_millis(100);
+            self.settle();
+        }
+    }
+
+    fn event(&mut self, event: MediaEvent) {
+        self.agent.handle_command(self.now, event, &mut self.near);
+        self.settle();
+    }
+
+    /// The next thing that the far end sees, provisional answers left out.
+    fn far_event(&mut self) -> Option<Event> {
+        self.settle();
+        loop {
+            match self.far.poll_event()? {
+                Event::Response { response, .. } if response.status.is_provisional() => {}
+                event => return Some(event),
+            }
+        }
+    }
+
+    fn request(&mut self) -> (ServerId, Request) {
+        match self.far_event() {
+            Some(Event::Request { id, request, .. }) => (id, request),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn response(&mut self) -> Response {
+        match self.far_event() {
+            Some(Event::Response { response, .. }) => response,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn answer(&mut self, (id, request): (ServerId, Request), status: StatusCode) {
+        self.far.respond(self.now, id, Response::to_request(&request, status));
+        self.settle();
+    }
+
+    fn send(&mut self, request: Request) -> ClientId {
+        let id = self.far.request(self.now, address(1), request);
+        self.settle();
+        id
+    }
+
+    fn invite(&mut self, stream: &str) -> Request {
+        let uri = Uri::at(Some(stream), address(1));
+        let from = NameAddr::new(Uri::at(Some("ana"), address(2))).with_tag("caller");
+        let call_id = self.far.generate_call_id();
+        let to = NameAddr::new(uri.clone());
+        let mut invite = Request::new(Method::Invite, uri, from, to, &call_id, 1);
+        let contact = NameAddr::new(Uri::at(Some("ana"), address(2)));
+        invite.headers.push(Name::Contact, &contact.to_string());
+        invite.set_body("application/sdp", Bytes::from("v=0\r\n"));
+        invite
+    }
+
+    /// A call set up and acknowledged; the caller's view of it.
+    fn call(&mut self) -> Dialog {
+        let invite = self.invite("test");
+        self.send(invite.clone());
+        let viewer = ViewerId(self.agent.last_viewer);
+        self.event(MediaEvent::Answered {
+            viewer,
+            result: Ok("v=0\r\nanswer".to_owned()),
+        });
+        let answer = self.response();
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        let dialog = Dialog::uac(&invite, &answer);
+        self.far.send_request(address(1), dialog.ack());
+        self.settle();
+        self.media.asked();
+        dialog
+    }
+}
+
+#[test]
+fn streams_register_with_their_description_and_refresh_before_half_the_lease() {
+    let mut link = Link::new();
+    let (id, register) = link.request();
+    assert_eq!(register.method, Method::Register);
+    assert_eq!(register.headers.get(Name::Expires), Some("60"));
+    let contact = register.contact().unwrap();
+    assert_eq!(contact.params.get("+sip.instance"), Some("\"<urn:uuid:1>\""));
+    let info: serde_json::Value = serde_json::from_slice(&register.body).unwrap();
+    assert_eq!(info["name"], "test");
+    assert_eq!(info.get("calls"), None);
+    link.answer((id, register), StatusCode::OK);
+    link.wait(23);
+    assert!(link.far_event().is_none());
+    link.wait(2);
+    let (_, refresh) = link.request();
+    assert_eq!(refresh.cseq().number, 2);
+}
+
+#[test]
+fn a_call_is_answered_202_and_ended_by_the_viewer() {
+    let mut link = Link::registered();
+    let mut dialog = link.call();
+    assert_eq!(link.agent.calls.len(), 1);
+    link.send(dialog.request(Method::Bye));
+    assert_eq!(link.response().status, StatusCode::OK);
+    assert_eq!(link.media.asked(), ["close 1 The viewer left"]);
+    assert!(link.agent.calls.is_empty() && link.agent.viewers.is_empty());
+}
+
+#[test]
+fn a_viewer_that_is_gone_ends_its_call_with_the_reason() {
+    let mut link = Link::registered();
+    link.call();
+    link.event(MediaEvent::Gone {
+        viewer: ViewerId(1),
+        reason: "The camera \"a\" was unplugged".to_owned(),
+    });
+    let (id, bye) = link.request();
+    assert_eq!(bye.method, Method::Bye);
+    let reason = Reason::parse(bye.headers.get(Name::Reason).unwrap()).unwrap();
+    assert_eq!(reason.text, "The camera \"a\" was unplugged");
+    link.answer((id, bye), StatusCode::OK);
+    assert!(link.agent.calls.is_empty() && link.agent.farewells.is_empty());
+}
+
+#[test]
+fn a_cancelled_call_is_refused_487_and_its_late_answer_forgotten() {
+    let mut link = Link::registered();
+    let invite = link.invite("test");
+    let id = link.send(invite);
+    link.far.cancel(link.now, id);
+    assert_eq!(link.response().status, StatusCode::REQUEST_TERMINATED);
+    assert_eq!(link.media.asked(), ["open test 1", "close 1 The viewer gave up"]);
+    link.event(MediaEvent::Answered {
+        viewer: ViewerId(1),
+        result: Ok("late".to_owned()),
+    });
+    assert!(link.far_event().is_none());
+    assert!(link.agent.calls.is_empty() && link.agent.viewers.is_empty());
+}
+
+#[test]
+fn an_answer_without_ack_ends_in_bye_after_32_seconds() {
+    let mut link = Link::registered();
+    let invite = link.invite("test");
+    link.send(invite);
+    link.event(MediaEvent::Answered {
+        viewer: ViewerId(1),
+        result: Ok("v=0".to_owned()),
+    });
+    let mut bye = None;
+    for _ in 0..40 {
+        link.wait(1);
+        while let Some(event) = link.far_event() {
+            match event {
+                Event::Request { id, request, .. } if request.method == Method::Register => {
+                    link.answer((id, request), StatusCode::OK);
+                }
+                Event::Request { request, .. } => bye = Some(request.method),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(bye, Some(Method::Bye));
+    assert!(link.agent.calls.is_empty());
+}
+
+#[test]
+fn what_cannot_be_played_is_refused_with_the_right_status() {
+    let mut link = Link::registered();
+    let mut no_sdp = link.invite("test");
+    no_sdp.set_body("text/plain", Bytes::from("hello"));
+    let mut no_body = link.invite("test");
+    no_body.body = Bytes::new();
+    let mut demanding = link.invite("test");
+    demanding.headers.push(Name::Require, "100rel");
+    let unknown = link.invite("nothing");
+    for (invite, status) in [
+        (unknown, StatusCode::NOT_FOUND),
+        (no_sdp, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (no_body, StatusCode::NOT_ACCEPTABLE_HERE),
+        (demanding, StatusCode::BAD_EXTENSION),
+    ] {
+        link.send(invite);
+        assert_eq!(link.response().status, status);
+    }
+    assert!(link.media.asked().is_empty() && link.agent.calls.is_empty());
+}
+
+#[test]
+fn a_bye_of_no_call_is_answered_481() {
+    let mut link = Link::registered();
+    let mut dialog = link.call();
+    link.send(dialog.request(Method::Bye));
+    link.response();
+    link.send(dialog.request(Method::Bye));
+    assert_eq!(link.response().status, StatusCode::CALL_DOES_NOT_EXIST);
+}
+
+#[test]
+fn a_restarted_server_gets_a_register_that_names_the_calls() {
+    let mut link = Link::new();
+    let (id, register) = link.request();
+    link.answer((id, register.clone()), StatusCode::OK);
+    let dialog = link.call();
+    link.wait(2);
+    while let Some(event) = link.far_event() {
+        if let Event::Request { id, request, .. } = event {
+            link.answer((id, request), StatusCode::OK);
+        }
+    }
+    let forbidden = Response::to_request(&register, StatusCode::FORBIDDEN);
+    link.far.send_response(address(1), forbidden.clone());
+    let (id, again) = link.request();
+    let info: serde_json::Value = serde_json::from_slice(&again.body).unwrap();
+    assert_eq!(info["calls"], serde_json::json!([dialog.call_id()]));
+    link.answer((id, again), StatusCode::OK);
+    link.far.send_response(address(1), forbidden);
+    assert!(link.far_event().is_none(), "at most once per five seconds");
+}
+
+#[test]
+fn shutdown_says_bye_withdraws_the_streams_and_waits_for_the_answers() {
+    let mut link = Link::registered();
+    link.call();
+    link.agent.handle_shutdown(link.now, &mut link.near);
+    assert!(!link.agent.is_drained());
+    let mut seen = Vec::new();
+    while let Some(Event::Request { id, request, .. }) = link.far_event() {
+        let expires = request.headers.get(Name::Expires).unwrap_or_default();
+        seen.push(format!("{} {expires}", request.method));
+        link.answer((id, request), StatusCode::OK);
+    }
+    seen.sort();
+    assert_eq!(seen, ["BYE ", "REGISTER 0"]);
+    assert!(link.agent.is_drained());
+    let late = link.invite("test");
+    link.send(late);
+    assert_eq!(link.response().status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[test]
+fn a_stream_answers_questions_about_itself() {
+    let mut link = Link::registered();
+    let mut ask = link.invite("test");
+    ask = Request::new(
+        Method::Options,
+        ask.uri.clone(),
+        ask.from().clone(),
+        ask.to().clone(),
+        ask.call_id(),
+        1,
+    );
+    let mut picture = ask.clone();
+    ask.headers.push(Name::Accept, "application/json");
+    link.send(ask);
+    let info: serde_json::Value = serde_json::from_slice(&link.response().body).unwrap();
+    assert_eq!(info["name"], "test");
+    picture.headers.push(Name::Accept, "image/jpeg");
+    link.send(picture);
+    assert_eq!(link.media.asked(), ["image test"]);
+    link.event(MediaEvent::Image {
+        stream: "test".to_owned(),
+        image: Some(Bytes::from_static(b"jpeg")),
+    });
+    let answer = link.response();
+    assert_eq!(answer.content_type().as_deref(), Some("image/jpeg"));
+    assert_eq!(answer.body, "jpeg");
+}

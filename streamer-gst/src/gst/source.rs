@@ -1,0 +1,478 @@
+//! The pipeline of one stream: as its description says, each output tee followed by
+//! `queue ! clocksync ! appsink`, whose frames go into the fan-out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+use super::{Timeline, element};
+use crate::codec::{Codec, Kind};
+use crate::description::Description;
+use crate::engine::Frame;
+use crate::fanout::{Fanout, Keyframe};
+use crate::source::{Source, SourceEvent, SourceEvents, Sources};
+
+/// A source this far ahead of the clock is not live and has to be held back.
+const MAX_AHEAD: Duration = Duration::from_millis(250);
+/// Longest error line in bytes; it travels in SIP messages.
+const MAX_ERROR: usize = 240;
+
+/// Starts sources whose frames count from the timeline's epoch.
+pub struct GstSources {
+    timeline: Timeline,
+}
+
+impl GstSources {
+    /// See [`Timeline::begin`].
+    pub fn new(timeline: Timeline) -> Self {
+        Self { timeline }
+    }
+}
+
+/// A running pipeline.
+struct GstSource {
+    pipeline: gst::Pipeline,
+    /// By output: where requests for keyframes go in.
+    sinks: Vec<(String, gst::Pad)>,
+}
+
+/// What the callbacks of one source share.
+struct Feed {
+    timeline: Timeline,
+    fanout: Arc<Fanout>,
+    events: SourceEvents,
+    /// Whether the fan-out knows of this source.
+    begun: Mutex<bool>,
+}
+
+impl Sources for GstSources {
+    fn start(
+        &self,
+        description: &Description,
+        fanout: &Arc<Fanout>,
+        events: SourceEvents,
+    ) -> Result<Box<dyn Source>, String> {
+        let pipeline = parse(description)?;
+        find_files(&pipeline, &description.path);
+        pipeline.use_clock(Some(&self.timeline.clock));
+        let feed = Arc::new(Feed {
+            timeline: self.timeline.clone(),
+            fanout: fanout.clone(),
+            events: events.clone(),
+            begun: Mutex::new(false),
+        });
+        // From here on an error drops the source and with it the pipeline.
+        let mut source = GstSource {
+            pipeline,
+            sinks: Vec::new(),
+        };
+        let mut pacers = Vec::new();
+        for output in description.outputs() {
+            let (pad, pacer) = source.tap(description, output, &feed)?;
+            source.sinks.push((output.to_owned(), pad));
+            pacers.push(pacer);
+        }
+        watch_bus(&source.pipeline, &events);
+        let paused = source.pipeline.set_state(gst::State::Paused);
+        match paused {
+            // Live sources keep time themselves.
+            Ok(gst::StateChangeSuccess::NoPreroll) => {}
+            _ => {
+                for pacer in &pacers {
+                    pacer.set_property("sync", true);
+                }
+            }
+        }
+        if let Err(error) = paused.and_then(|_| source.pipeline.set_state(gst::State::Playing)) {
+            // The bus has said more by now; this is for elements that only return an error.
+            tracing::debug!(stream = description.name, %error, "source does not start");
+            events(SourceEvent::Failed {
+                error: "the pipeline does not start".to_owned(),
+            });
+        }
+        Ok(Box::new(source))
+    }
+}
+
+/// Builds the description's pipeline; errors name file and line where they can.
+fn parse(description: &Description) -> Result<gst::Pipeline, String> {
+    let words: Vec<&str> = description
+        .words
+        .iter()
+        .map(|word| word.text.as_str())
+        .collect();
+    let element =
+        gst::parse::launchv_full(&words, None, gst::ParseFlags::FATAL_ERRORS).map_err(|error| {
+            let message = error.message();
+            let named = quoted(message)
+                .into_iter()
+                .find(|name| description.line_of(name).is_some())
+                .unwrap_or_default();
+            let message = match error.kind::<gst::ParseError>() {
+                Some(gst::ParseError::NoSuchElement) => format!(
+                    "there is no element \"{named}\": a misspelling, or a plug-in is not installed"
+                ),
+                _ => message.to_owned(),
+            };
+            one_line(&description.error(named, message).to_string())
+        })?;
+    match element.downcast::<gst::Pipeline>() {
+        Ok(pipeline) => Ok(pipeline),
+        Err(element) => {
+            let pipeline = gst::Pipeline::new();
+            pipeline.add(&element).map_err(|e| e.to_string())?;
+            Ok(pipeline)
+        }
+    }
+}
+
+/// A description names files relative to where gst-launch is run, which is the directory above
+/// its own. So they are found from there wherever the streamer was started.
+fn find_files(pipeline: &gst::Pipeline, description: &Path) {
+    for element in pipeline.iterate_recurse().into_iter().flatten() {
+        if element.factory().is_none_or(|f| f.name() != "filesrc") {
+            continue;
+        }
+        let Some(location) = element.property::<Option<String>>("location") else {
+            continue;
+        };
+        let location = Path::new(&location);
+        if location.is_absolute() || location.exists() {
+            continue;
+        }
+        let found = description
+            .ancestors()
+            .skip(1)
+            .take(2)
+            .map(|directory| directory.join(location))
+            .find(|path| path.is_file());
+        if let Some(path) = found.as_ref().and_then(|path| path.to_str()) {
+            element.set_property("location", path);
+        }
+    }
+}
+
+/// The texts between double quotes in a message of GStreamer's.
+fn quoted(message: &str) -> Vec<&str> {
+    message.split('"').skip(1).step_by(2).collect()
+}
+
+/// What may be shown to anybody: one line of bounded length, directories taken out of paths.
+fn one_line(message: &str) -> String {
+    let words: Vec<String> = message.split_whitespace().map(without_directory).collect();
+    let mut line = words.join(" ");
+    if line.len() > MAX_ERROR {
+        let mut end = MAX_ERROR;
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        line.truncate(end);
+    }
+    line
+}
+
+/// `'/home/me/film.webm'` becomes `'film.webm'`; media types and addresses stay.
+fn without_directory(word: &str) -> String {
+    let text = word.trim_start_matches(['\'', '"', '(', '<']);
+    let opening = &word[..word.len() - text.len()];
+    match text.rsplit_once('/') {
+        Some((_, name)) if text.starts_with(['/', '.']) => format!("{opening}{name}"),
+        _ => word.to_owned(),
+    }
+}
+
+impl GstSource {
+    /// Adds `queue ! clocksync ! appsink` to an output tee.
+    fn tap(
+        &self,
+        description: &Description,
+        output: &str,
+        feed: &Arc<Feed>,
+    ) -> Result<(gst::Pad, gst::Element), String> {
+        let fail = |message: String| {
+            let word = format!("name={output}");
+            one_line(&description.error(&word, message).to_string())
+        };
+        let tee = self
+            .pipeline
+            .by_name(output)
+            .filter(|tee| tee.factory().is_some_and(|f| f.name() == "tee"))
+            .ok_or_else(|| fail(format!("there is no tee named {output}")))?;
+        // Short, or the encoder of a paced file runs ahead and its keyframes come late.
+        let queue = element("queue")?;
+        queue.set_property("max-size-buffers", 4_u32);
+        queue.set_property("max-size-bytes", 0_u32);
+        queue.set_property("max-size-time", 0_u64);
+        let pacer = element("clocksync")?;
+        pacer.set_property("sync", false);
+        let sink = gst_app::AppSink::builder()
+            .sync(false)
+            // A file without sound must not keep its picture from playing.
+            .async_(false)
+            .caps(&accepted_caps())
+            .callbacks(callbacks(output, feed.clone(), &pacer))
+            .build();
+        let sink_element = sink.upcast_ref::<gst::Element>();
+        let failed = |e: gst::glib::BoolError| fail(format!("{output} cannot be tapped: {e}"));
+        self.pipeline
+            .add_many([&queue, &pacer, sink_element])
+            .map_err(failed)?;
+        gst::Element::link_many([&tee, &queue, &pacer, sink_element]).map_err(failed)?;
+        let pad = sink_element
+            .static_pad("sink")
+            .ok_or_else(|| fail(format!("{output} cannot be tapped")))?;
+        Ok((pad, pacer))
+    }
+}
+
+impl Source for GstSource {
+    fn force_keyframe(&self, output: &str) {
+        if let Some((_, pad)) = self.sinks.iter().find(|(name, _)| name == output) {
+            let event = gst_video::UpstreamForceKeyUnitEvent::builder()
+                .all_headers(true)
+                .build();
+            // Nobody takes it in a pipeline without an encoder; then keyframes come when they come.
+            let _ = pad.push_event(event);
+        }
+    }
+
+    fn encoders(&self) -> BTreeMap<String, usize> {
+        let mut encoders = BTreeMap::new();
+        for element in self.pipeline.iterate_recurse().into_iter().flatten() {
+            let Some(factory) = element.factory() else {
+                continue;
+            };
+            if factory
+                .metadata("klass")
+                .is_some_and(|klass| klass.split('/').any(|word| word == "Encoder"))
+            {
+                *encoders.entry(factory.name().to_string()).or_default() += 1;
+            }
+        }
+        encoders
+    }
+}
+
+impl Drop for GstSource {
+    fn drop(&mut self) {
+        if let Some(bus) = self.pipeline.bus() {
+            bus.set_sync_handler(|_, _| gst::BusSyncReply::Drop);
+        }
+        let _ = self.pipeline.set_state(gst::State::Null);
+        if let Some(bus) = self.pipeline.bus() {
+            bus.unset_sync_handler();
+        }
+    }
+}
+
+fn watch_bus(pipeline: &gst::Pipeline, events: &SourceEvents) {
+    let Some(bus) = pipeline.bus() else {
+        return;
+    };
+    let events = events.clone();
+    bus.set_sync_handler(move |_, message| {
+        match message.view() {
+            gst::MessageView::Error(error) => {
+                let details = error.debug().unwrap_or_default();
+                tracing::debug!(error = %error.error(), %details, "source failed");
+                let text = error.error().message().to_owned();
+                events(SourceEvent::Failed {
+                    error: one_line(&explained(&text, &details)),
+                });
+            }
+            gst::MessageView::Eos(_) => events(SourceEvent::Ended),
+            _ => {}
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+/// GStreamer's messages for what can only be the description's fault say nothing to its writer.
+fn explained(text: &str, details: &str) -> String {
+    if details.contains("not-negotiated") {
+        return "two elements do not fit together (not-negotiated); a tee named video or audio \
+                must carry VP8, VP9, H.264 or Opus"
+            .to_owned();
+    }
+    text.to_owned()
+}
+
+/// What a tee may carry: what can be sent, and raw media for the sake of a clear message.
+fn accepted_caps() -> gst::Caps {
+    gst::Caps::builder_full()
+        .structure(gst::Structure::new_empty("video/x-vp8"))
+        .structure(gst::Structure::new_empty("video/x-vp9"))
+        .structure(
+            gst::Structure::builder("video/x-h264")
+                .field("stream-format", "byte-stream")
+                .field("alignment", "au")
+                .build(),
+        )
+        .structure(gst::Structure::new_empty("audio/x-opus"))
+        .structure(gst::Structure::new_empty("video/x-raw"))
+        .structure(gst::Structure::new_empty("audio/x-raw"))
+        .build()
+}
+
+/// The codec of an output by its caps.
+fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, String> {
+    let structure = caps
+        .structure(0)
+        .ok_or_else(|| format!("{output} has no caps"))?;
+    let codec = match structure.name().as_str() {
+        "video/x-vp8" => Codec::Vp8,
+        "video/x-vp9" => {
+            // Chromium shows garbage and Firefox nothing in other profiles.
+            match structure.get::<&str>("profile") {
+                Ok("0") | Err(_) => Codec::Vp9,
+                Ok(profile) => {
+                    return Err(format!(
+                        "{output} is VP9 profile {profile}, which browsers do not show; put \
+                         video/x-raw,format=I420 before the encoder"
+                    ));
+                }
+            }
+        }
+        "video/x-h264" => match structure.get::<&str>("profile") {
+            Ok("constrained-baseline" | "baseline") | Err(_) => Codec::H264,
+            Ok(profile) => {
+                return Err(format!(
+                    "{output} is H.264 {profile}; browsers are promised constrained-baseline: put \
+                     video/x-h264,profile=constrained-baseline behind the encoder"
+                ));
+            }
+        },
+        "audio/x-opus" => Codec::Opus,
+        "video/x-raw" | "audio/x-raw" => {
+            return Err(format!(
+                "the tee {output} carries raw media; put an encoder such as vp8enc or opusenc \
+                 before it"
+            ));
+        }
+        other => return Err(format!("{output} carries {other}, which cannot be sent")),
+    };
+    let expected = match output {
+        "audio" => Kind::Audio,
+        _ => Kind::Video,
+    };
+    if codec.kind() != expected {
+        return Err(format!("the tee {output} carries {codec}"));
+    }
+    Ok(codec)
+}
+
+fn callbacks(output: &str, feed: Arc<Feed>, pacer: &gst::Element) -> gst_app::AppSinkCallbacks {
+    let output: Arc<str> = Arc::from(output);
+    let pacer = pacer.downgrade();
+    let began = AtomicBool::new(false);
+    gst_app::AppSinkCallbacks::builder()
+        .new_sample(move |sink| {
+            let Ok(sample) = sink.pull_sample() else {
+                return Err(gst::FlowError::Eos);
+            };
+            let Some(base) = sink.base_time() else {
+                return Ok(gst::FlowSuccess::Ok);
+            };
+            let frame = match feed.frame(&output, &sample) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(gst::FlowSuccess::Ok),
+                Err(error) => {
+                    (feed.events)(SourceEvent::Failed { error });
+                    return Err(gst::FlowError::Eos);
+                }
+            };
+            let now = feed.timeline.now();
+            let offset = feed.begin(base);
+            if frame.pts + offset > now + MAX_AHEAD {
+                if let Some(pacer) = pacer.upgrade() {
+                    pacer.set_property("sync", true);
+                }
+            }
+            if !began.swap(true, Ordering::Relaxed) {
+                (feed.events)(SourceEvent::Began {
+                    output: output.clone(),
+                    codec: frame.codec,
+                });
+            }
+            if feed.fanout.push(now, frame) == Keyframe::Ask {
+                (feed.events)(SourceEvent::KeyframeDue {
+                    output: output.clone(),
+                });
+            }
+            Ok(gst::FlowSuccess::Ok)
+        })
+        .build()
+}
+
+impl Feed {
+    /// Tells the fan-out once where this source's running time begins, and returns that.
+    fn begin(&self, base: gst::ClockTime) -> Duration {
+        let offset = Duration::from_nanos(base.saturating_sub(self.timeline.epoch).nseconds());
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*begun {
+            self.fanout.begin_source(offset);
+            *begun = true;
+        }
+        offset
+    }
+
+    /// Our own form of a sample; nothing for those that are no frames.
+    fn frame(&self, output: &Arc<str>, sample: &gst::Sample) -> Result<Option<Frame>, String> {
+        let (Some(buffer), Some(caps)) = (sample.buffer(), sample.caps()) else {
+            return Ok(None);
+        };
+        let codec = codec_of(output, caps)?;
+        let running_time = sample
+            .segment()
+            .and_then(|segment| segment.downcast_ref::<gst::ClockTime>())
+            .and_then(|segment| segment.to_running_time(buffer.pts()?));
+        let (Some(pts), Ok(map)) = (running_time, buffer.map_readable()) else {
+            return Ok(None);
+        };
+        if map.is_empty() {
+            return Ok(None);
+        }
+        let keyframe =
+            codec.kind() == Kind::Audio || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        Ok(Some(Frame {
+            output: output.clone(),
+            codec,
+            pts: Duration::from_nanos(pts.nseconds()),
+            duration: buffer
+                .duration()
+                .map(|duration| Duration::from_nanos(duration.nseconds())),
+            keyframe,
+            bytes: Bytes::copy_from_slice(&map),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_lines_show_no_directories() {
+        assert_eq!(
+            one_line("Could not open resource '/home/me/secret/film.webm' for\nreading."),
+            "Could not open resource 'film.webm' for reading."
+        );
+        assert_eq!(
+            one_line("video/x-raw and VP8/VP9"),
+            "video/x-raw and VP8/VP9"
+        );
+        assert_eq!(
+            one_line("pipelines/test.launch:3: no"),
+            "pipelines/test.launch:3: no"
+        );
+        assert_eq!(one_line(&"é".repeat(500)).len(), MAX_ERROR);
+    }
+}

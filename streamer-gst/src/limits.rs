@@ -1,0 +1,50 @@
+//! What the system allows. A process that runs out of descriptors is aborted by GLib, so viewers
+//! are counted before.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors a viewer may need while it connects.
+const PER_VIEWER: u64 = 32;
+/// Descriptors everything else may need: sources, sockets, plug-ins.
+const RESERVED: u64 = 128;
+
+/// Raises the soft limit of descriptors as far as the system lets us, and returns how many
+/// viewers fit, at most `wanted` and at least one.
+pub fn viewers(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let needed = RESERVED + PER_VIEWER.saturating_mul(wanted as u64);
+    let mut soft = limit.current.unwrap_or(u64::MAX);
+    if soft < needed {
+        let raised = needed.min(limit.maximum.unwrap_or(u64::MAX));
+        let changed = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(raised),
+                maximum: limit.maximum,
+            },
+        );
+        if changed.is_ok() {
+            soft = raised;
+        }
+    }
+    fitting(soft, wanted)
+}
+
+fn fitting(descriptors: u64, wanted: usize) -> usize {
+    let fitting = descriptors.saturating_sub(RESERVED) / PER_VIEWER;
+    wanted
+        .min(usize::try_from(fitting).unwrap_or(usize::MAX))
+        .max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_bound_the_viewers() {
+        assert_eq!(fitting(1024, 100), 28);
+        assert_eq!(fitting(1 << 20, 100), 100);
+        assert_eq!(fitting(64, 100), 1);
+    }
+}

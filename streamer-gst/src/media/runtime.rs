@@ -1,0 +1,196 @@
+//! The thread that owns the hub, and the handle others hold.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::hub::{Hub, Input, Jobs, Parts, Snapshot, Still, Stills};
+use super::{Config, Error, Media, MediaEvent, Refusal, StreamInfo};
+use crate::description;
+use crate::engine::ViewerId;
+use crate::gst::{self, GstSources, Timeline, ViewerSettings, WebRtcEngine};
+use crate::limits;
+
+/// Events waiting for the agent. A viewer makes a handful in its life, and an agent that lags
+/// this far behind has stopped.
+const EVENT_QUEUE: usize = 4096;
+
+/// The running media half. Dropping it ends everything, too, but does not wait.
+pub struct MediaHandle {
+    // Callbacks of GStreamer send here and must never block, so the queue has no bound; what they
+    // send is bounded by their rate: frames do not pass, and nobody but us starts them.
+    inputs: Sender<Input>,
+    snapshot: Arc<Mutex<Snapshot>>,
+}
+
+/// Loads the descriptions, starts their pipelines and the engine. Returns when the descriptions
+/// are known to be readable; whether their pipelines run shows in [`Media::streams`].
+///
+/// # Errors
+/// A description that cannot be used, or GStreamer without WebRTC.
+pub fn start(config: &Config) -> Result<(MediaHandle, mpsc::Receiver<MediaEvent>), Error> {
+    let descriptions = description::load_directory(&config.pipelines, &config.streams)?;
+    let capacity = limits::viewers(config.max_viewers);
+    let timeline = Timeline::begin().map_err(Error::Engine)?;
+    let engine = Arc::new(WebRtcEngine::new(
+        timeline.clone(),
+        ViewerSettings {
+            media_addresses: config.media_addresses.clone(),
+        },
+    ));
+    engine.check().map_err(Error::Engine)?;
+    let warm = engine.clone();
+    let stills: Stills = Arc::new(|still| match still {
+        Still::File(path) => gst::still_of_file(&path),
+        Still::Frames(frames) => gst::still_of_frames(&frames),
+    });
+    let (inputs, inbox) = channel();
+    let snapshot = Arc::default();
+    let (events, agent) = mpsc::channel(EVENT_QUEUE);
+    let sender = inputs.clone();
+    let jobs: Jobs = Arc::new(spawn);
+    jobs(
+        "warm-up",
+        Box::new(move || {
+            // Whatever keeps it from working will be told to the first viewer.
+            if let Err(error) = warm.warm_up() {
+                tracing::debug!(error, "no viewer can be made now");
+            }
+        }),
+    );
+    let parts = Parts {
+        engine,
+        sources: Arc::new(GstSources::new(timeline.clone())),
+        stills,
+        jobs,
+        inbox: Arc::new(move |input| {
+            let _ = sender.send(input);
+        }),
+        snapshot: Arc::clone(&snapshot),
+        capacity,
+    };
+    let hub = Hub::new(parts, descriptions);
+    thread::Builder::new()
+        .name("media".to_owned())
+        .spawn(move || run(hub, &timeline, &inbox, &events))?;
+    Ok((MediaHandle { inputs, snapshot }, agent))
+}
+
+/// Blocking work gets a thread of its own: it is rare, and one that hangs hinders nobody.
+fn spawn(name: &'static str, job: Box<dyn FnOnce() + Send>) {
+    if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(job) {
+        // The hub's deadlines clear up what this job should have reported.
+        tracing::error!(%error, name, "no thread can be started");
+    }
+}
+
+fn run(
+    mut hub: Hub,
+    timeline: &Timeline,
+    inbox: &Receiver<Input>,
+    events: &mpsc::Sender<MediaEvent>,
+) {
+    hub.handle_timeout(timeline.now());
+    loop {
+        let wait = hub
+            .poll_timeout()
+            .map(|due| due.saturating_sub(timeline.now()));
+        let input = match wait {
+            Some(wait) => inbox.recv_timeout(wait),
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        let now = timeline.now();
+        match input {
+            Ok(Input::Quit) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(input) => hub.handle(now, input),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        hub.handle_timeout(now);
+        for event in hub.poll_event() {
+            if events.try_send(event).is_err() && !events.is_closed() {
+                tracing::error!("the agent takes no events");
+            }
+        }
+    }
+}
+
+impl MediaHandle {
+    fn send(&self, input: Input) {
+        // The hub's thread ends only with this handle.
+        let _ = self.inputs.send(input);
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Media for MediaHandle {
+    fn streams(&self) -> Vec<StreamInfo> {
+        self.snapshot().streams
+    }
+
+    fn open(&self, stream: &str, viewer: ViewerId, offer: Bytes) {
+        self.send(Input::Open {
+            stream: stream.to_owned(),
+            viewer,
+            offer,
+        });
+    }
+
+    fn close(&self, viewer: ViewerId, reason: &str) {
+        self.send(Input::Close {
+            viewer,
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn image(&self, stream: &str) -> oneshot::Receiver<Result<Bytes, Refusal>> {
+        let (reply, receiver) = oneshot::channel();
+        self.send(Input::Image {
+            stream: stream.to_owned(),
+            reply,
+        });
+        receiver
+    }
+
+    fn state(&self) -> serde_json::Value {
+        let snapshot = self.snapshot();
+        let streams: Vec<_> = snapshot
+            .streams
+            .iter()
+            .map(|stream| {
+                serde_json::json!({
+                    "name": stream.name,
+                    "state": stream.state,
+                    "viewers": stream.viewers,
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "viewers": snapshot.viewers,
+            "encoders": snapshot.encoders,
+            "streams": streams,
+        })
+    }
+
+    fn stop(&self) -> oneshot::Receiver<()> {
+        let (done, receiver) = oneshot::channel();
+        self.send(Input::Stop { done });
+        receiver
+    }
+}
+
+impl Drop for MediaHandle {
+    fn drop(&mut self) {
+        let (done, _) = oneshot::channel();
+        self.send(Input::Stop { done });
+        self.send(Input::Quit);
+    }
+}
