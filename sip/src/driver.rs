@@ -79,7 +79,13 @@ impl Socket {
 
     /// An endpoint for this socket with identifiers from the operating system's generator.
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::new(Config::new(self.local), random)
+        self.endpoint_at(self.local)
+    }
+
+    /// The same for a socket that others reach under another address than it is bound to: this
+    /// one goes into Via.
+    pub fn endpoint_at(&self, advertised: SocketAddr) -> Endpoint {
+        Endpoint::new(Config::new(advertised), random)
     }
 
     /// Runs a role on this socket until `shutdown` completes and the role has said goodbye, or

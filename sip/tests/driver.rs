@@ -131,3 +131,11 @@ async fn commands_are_answered_and_shutdown_waits_for_the_goodbye() {
         .unwrap()
         .unwrap();
 }
+
+#[tokio::test]
+async fn a_socket_bound_to_every_address_shows_the_one_it_is_reached_under() {
+    let socket = Socket::bind(([0, 0, 0, 0], 0).into()).unwrap();
+    let advertised = SocketAddr::from(([127, 0, 0, 1], socket.local().port()));
+    assert_eq!(socket.endpoint_at(advertised).local(), advertised);
+    assert_eq!(socket.endpoint().local(), socket.local());
+}
