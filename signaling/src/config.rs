@@ -17,7 +17,7 @@ pub struct Config {
     )]
     pub listen: SocketAddr,
 
-    /// Address put into Record-Route when others reach us under another one
+    /// Address put into Via and Record-Route when others reach us under another one
     #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_SIGNALING_ADVERTISE")]
     pub advertise: Option<SocketAddr>,
 

@@ -121,10 +121,10 @@ impl Relay {
         &mut self,
         context: &mut Context<'_>,
         id: ServerId,
-        request: Request,
+        request: &Request,
         source: SocketAddr,
     ) -> Result<(), Refusal> {
-        self.own.prepare(&request)?;
+        routing::hops_left(request)?;
         let stream = request.uri.user.clone().unwrap_or_default();
         let kind = match request.method {
             Method::Invite => Kind::Call,
@@ -146,12 +146,12 @@ impl Relay {
             if context.sessions.len() >= MAX_SESSIONS {
                 return Err(Refusal::overload("Too many calls"));
             }
-            let front = routing::caller_address(&request, source);
-            context.sessions.begin(&request, &stream, front);
+            let front = routing::caller_address(request, source);
+            context.sessions.begin(request, &stream, front);
             self.deadlines
                 .set(Deadline::Answer(id), context.now + ANSWER_LIMIT);
         }
-        self.offer(context, id, request, kind, targets.into());
+        self.offer(context, id, request.clone(), kind, targets.into());
         Ok(())
     }
 
@@ -224,14 +224,14 @@ impl Relay {
         &mut self,
         context: &mut Context<'_>,
         id: ServerId,
-        request: Request,
+        request: &Request,
     ) -> Result<(), Refusal> {
-        let Some((direction, session)) = context.sessions.find(&request) else {
+        let Some((direction, session)) = context.sessions.find(request) else {
             return Err(Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
         };
         let address = session.address(direction);
         let target = session.target(direction);
-        let mut prepared = self.own.prepare(&request)?;
+        let mut prepared = self.own.prepare(request)?;
         if self.own.is(&prepared.uri) {
             // From an agent that does not copy Record-Route and takes us for the other side.
             prepared.uri = target;
@@ -251,7 +251,7 @@ impl Relay {
             binding: None,
             others: VecDeque::new(),
         };
-        self.insert(id, request, Kind::Within, state);
+        self.insert(id, request.clone(), Kind::Within, state);
         Ok(())
     }
 

@@ -129,13 +129,11 @@ impl Signaling {
         now: Instant,
         endpoint: &mut Endpoint,
         id: ServerId,
-        request: Request,
+        request: &Request,
         source: SocketAddr,
     ) {
-        let kept = request.clone();
         if let Err(refusal) = self.handle(now, endpoint, id, request, source) {
-            debug!(status = %refusal.status, call_id = kept.call_id(), %source, "refused");
-            endpoint.respond(now, id, refusal.response(&kept));
+            endpoint.respond(now, id, refusal.response(request));
         }
     }
 
@@ -144,13 +142,13 @@ impl Signaling {
         now: Instant,
         endpoint: &mut Endpoint,
         id: ServerId,
-        request: Request,
+        request: &Request,
         source: SocketAddr,
     ) -> Result<(), Refusal> {
-        routing::check(&request)?;
+        routing::check(request)?;
         if request.method == Method::Register {
-            routing::require(&request, Name::Require, &SUPPORTED)?;
-            self.register(now, endpoint, id, &request, source);
+            routing::require(request, Name::Require, &SUPPORTED)?;
+            self.register(now, endpoint, id, request, source);
             return Ok(());
         }
         if request.to().tag().is_some() || request.method == Method::Bye {
@@ -168,8 +166,8 @@ impl Signaling {
         }
         match request.method {
             Method::Options => {
-                routing::require(&request, Name::Require, &SUPPORTED)?;
-                let response = self.options(&request, source);
+                routing::require(request, Name::Require, &SUPPORTED)?;
+                let response = self.options(request, source);
                 endpoint.respond(now, id, response);
                 Ok(())
             }
@@ -303,7 +301,7 @@ impl Role for Signaling {
                 id,
                 request,
                 source,
-            } => self.request(now, endpoint, id, request, source),
+            } => self.request(now, endpoint, id, &request, source),
             Event::Ack { request, .. } => {
                 self.with(now, endpoint, |relay, context| relay.ack(context, &request));
             }

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::registrar::{Binding, reachable};
 
 /// Hops left to a request that does not say (RFC 3261 section 16.6, step 3).
-const HOPS: &str = "70";
+const HOPS: u8 = 70;
 /// Largest body of a message that carries no SDP, in bytes. The parser bounds the others.
 const BODY_LIMIT: usize = 16 * 1024;
 
@@ -21,7 +21,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// `advertised` goes into Record-Route; the others are recognised as well.
+    /// `advertised` goes into Via and Record-Route; the others are recognised as well.
     pub fn new(advertised: SocketAddr, others: &[SocketAddr]) -> Self {
         let mut uri = Uri::at(None, advertised);
         uri.params.set("lr", None);
@@ -31,6 +31,11 @@ impl Own {
             addresses,
             record_route: NameAddr::new(uri).to_string(),
         }
+    }
+
+    /// The one that others are told.
+    pub fn advertised(&self) -> SocketAddr {
+        self.addresses[0]
     }
 
     /// Every one of them.
@@ -47,15 +52,9 @@ impl Own {
     /// Makes a request ready to be passed on: one hop less and without the routes that led here.
     /// An INVITE is recorded, so that what follows in the call comes this way as well.
     pub(crate) fn prepare(&self, request: &Request) -> Result<Request, Refusal> {
-        let bad = |reason| Refusal::because(StatusCode::BAD_REQUEST, reason);
-        let hops = match request.headers.get(Name::MaxForwards).map(str::parse::<u8>) {
-            None => HOPS.to_owned(),
-            Some(Ok(0)) => return Err(Refusal::new(StatusCode::TOO_MANY_HOPS)),
-            Some(Ok(hops)) => (hops - 1).to_string(),
-            Some(Err(_)) => return Err(bad("Malformed Max-Forwards")),
-        };
+        let hops = hops_left(request)?;
         let mut prepared = request.clone();
-        prepared.headers.set(Name::MaxForwards, &hops);
+        prepared.headers.set(Name::MaxForwards, &hops.to_string());
         self.strip_routes(&mut prepared);
         if request.method == Method::Invite {
             prepared
@@ -112,6 +111,19 @@ pub(crate) fn check(request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::new(StatusCode::REQUEST_ENTITY_TOO_LARGE));
     }
     Ok(())
+}
+
+/// The Max-Forwards with which a request goes on.
+pub(crate) fn hops_left(request: &Request) -> Result<u8, Refusal> {
+    match request.headers.get(Name::MaxForwards).map(str::parse) {
+        None => Ok(HOPS),
+        Some(Ok(0)) => Err(Refusal::new(StatusCode::TOO_MANY_HOPS)),
+        Some(Ok(hops)) => Ok(hops - 1_u8),
+        Some(Err(_)) => Err(Refusal::because(
+            StatusCode::BAD_REQUEST,
+            "Malformed Max-Forwards",
+        )),
+    }
 }
 
 /// 420 for extensions that must be understood and are not (RFC 3261 section 8.2.2.3).

@@ -115,7 +115,7 @@ impl Server {
             admin,
         } = self;
         let address = socket.local();
-        let endpoint = socket.endpoint();
+        let endpoint = socket.endpoint_at(own.advertised());
         let mut role = Signaling::new(own, Instant::now(), SystemTime::now(), &kept);
         drop(kept);
         let (requests, receiver) = mpsc::channel(REQUESTS);

@@ -702,3 +702,31 @@ fn a_binding_that_leads_back_here_is_refused() {
     let refused = world.register_with(STREAMER, "test", &[("Contact", &contact)], "");
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
 }
+
+#[test]
+fn proxies_on_either_side_stay_on_the_way() {
+    let mut world = World::new(1);
+    // Both proxies are played by agents that answer for whoever is behind them.
+    let (near_front, near_streamer) = (world.join(), world.join());
+    let at = |world: &World, agent: usize| format!("<sip:{};lr>", world.agents[agent].address);
+    let path = at(&world, near_streamer);
+    world.register(STREAMER, "test", &[("Path", &path), ("Expires", "60")]);
+    let mut invite = world.agents[FRONT].make(Method::Invite, Some("test"));
+    let recorded = at(&world, near_front);
+    invite.headers.push(Name::RecordRoute, &recorded);
+    let call_id = invite.call_id().to_owned();
+    world.send(FRONT, invite);
+    world.run_until(|world| world.agents[near_streamer].acks == 1);
+    let invite = &world.agents[near_streamer].requests[0];
+    assert_eq!(invite.headers.get(Name::Route), Some(path.as_str()));
+    assert_eq!(
+        invite.uri,
+        Uri::at(Some("test"), world.agents[STREAMER].address)
+    );
+    world.hang_up(near_streamer, &call_id);
+    world.run_for(SECOND);
+    let bye = world.agents[near_front].requests.last().unwrap();
+    assert_eq!(bye.method, Method::Bye);
+    assert_eq!(bye.headers.get(Name::Route), Some(recorded.as_str()));
+    assert_eq!(world.role.counts().sessions, 0);
+}
