@@ -127,6 +127,7 @@ function fillCard(item, stream) {
   card.dataset.stream = stream.name;
   card.dataset.live = String(stream.live);
   one("h2", HTMLElement, card).textContent = title;
+  one(".thumb", HTMLElement, card).style.setProperty("--hue", String(hue(stream.name)));
   one(".initial", HTMLElement, card).textContent = [...title][0]?.toUpperCase() ?? "";
   one(".description", HTMLElement, card).textContent = localized(stream.description);
   one(".live-pill b", HTMLElement, card).textContent = stateName(stream);
@@ -138,6 +139,16 @@ function fillCard(item, stream) {
   problem.hidden = !stream.error;
   fillFacts(one(".facts", HTMLElement, card), stream);
   picture(one("img", HTMLImageElement, card), stream);
+}
+
+/**
+ * A colour of its own for a stream without a picture.
+ * @param {string} name
+ */
+function hue(name) {
+  let sum = 7;
+  for (const letter of name) sum = (sum * 31 + (letter.codePointAt(0) ?? 0)) % 360;
+  return sum;
 }
 
 /** @param {import("./streams.js").Stream} stream */
@@ -211,7 +222,8 @@ function showPlayer() {
   const playing = player.state === "playing";
   id("veil-text").textContent = playing || player.state === "idle" ? "" : id("status").textContent;
   button("unmute").hidden = !(playing && video.muted && player.hasAudio);
-  button("play").hidden = player.state !== "idle";
+  button("play").hidden = player.state !== "idle" && player.state !== "failed";
+  id("play-text").textContent = player.state === "failed" ? "Try again" : "Play";
   button("stop").disabled = player.state === "idle";
   button("mute").setAttribute("aria-pressed", String(!video.muted));
   if (!playing) id("stats").textContent = "";

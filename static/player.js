@@ -85,6 +85,8 @@ export class Player extends EventTarget {
     this.reason = "";
     /** Counts attempts; what belongs to an earlier one is ignored. */
     this.turn = 0;
+    /** When the current attempt began; 0 while none waits for its answer. */
+    this.askedAt = 0;
     this.tries = 0;
     this.lastPlaying = -Infinity;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -129,6 +131,7 @@ export class Player extends EventTarget {
 
   #drop() {
     this.turn += 1;
+    this.askedAt = 0;
     clearTimeout(this.timer);
     this.timer = undefined;
     this.whep?.close();
@@ -156,6 +159,7 @@ export class Player extends EventTarget {
     this.#drop();
     const turn = this.turn;
     const recent = this.#recent;
+    this.askedAt = performance.now();
     await this.#learnCodecs(recent ? 1000 : 5000);
     if (turn !== this.turn) return;
 
@@ -169,7 +173,9 @@ export class Player extends EventTarget {
     if (this.parts.streams.list?.signaling === "unreachable") this.#hint(turn);
     try {
       const media = await whep.connect();
-      if (turn === this.turn) this.#follow(whep, media, turn);
+      if (turn !== this.turn) return;
+      this.askedAt = 0;
+      this.#follow(whep, media, turn);
     } catch (error) {
       if (turn === this.turn) this.#explain(/** @type {WhepError} */ (error));
     } finally {
@@ -190,7 +196,7 @@ export class Player extends EventTarget {
   }
 
   /** @param {number} turn */
-  async #hint(turn) {
+  #hint(turn) {
     const list = this.parts.streams.list;
     if (turn !== this.turn || this.state === "playing") return;
     if (list?.signaling === "unreachable") {
@@ -403,6 +409,11 @@ export class Player extends EventTarget {
     const now = this.#fingerprint();
     if (now === this.seen) return;
     this.seen = now;
+    if (this.askedAt > 0) {
+      if (this.parts.streams.list?.signaling === "unreachable") return this.#hint(this.turn);
+      // A server that is back has forgotten the call, or repeats it only seconds from now.
+      if (performance.now() - this.askedAt > HINT) return void this.#attempt();
+    }
     if (this.parts.streams.stream(this.stream)?.live) this.#hurry();
   }
 
@@ -422,11 +433,11 @@ const ICE_FAILED =
 
 /** @param {string[]} codecs */
 function cannotDecode(codecs) {
-  const names = codecs.map((codec) => (codec === "H264" ? "H.264" : codec)).join(" or ");
+  const names = codecs.map((codec) => codec.replace(/^H(26\d)$/, "H.$1")).join(" or ");
   const advice = codecs.includes("H264")
     ? "Try Chromium, or a VP8 stream."
     : "Try another browser, or a stream with another codec.";
-  return `This browser cannot decode ${names}, the only codec this stream has. ${advice}`;
+  return `This browser cannot decode ${names}, which this stream is made of. ${advice}`;
 }
 
 /**

@@ -1,10 +1,10 @@
 //! The program `front`: flags, log, signals, one line when ready.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use front::{Config, Error, Server};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Serves Rusticast's page to browsers and places their calls through the signaling server
@@ -21,6 +21,7 @@ async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     match serve(flags.config).await {
@@ -43,32 +44,5 @@ async fn serve(config: Config) -> Result<(), Error> {
         ready.push_str(&format!(" admin {address}"));
     }
     println!("{ready}");
-    server.run(asked_to_stop()).await
-}
-
-/// Completes at the first SIGINT or SIGTERM; a second one ends the program at once.
-async fn asked_to_stop() {
-    either_signal().await;
-    tokio::spawn(async {
-        either_signal().await;
-        std::process::exit(130);
-    });
-}
-
-async fn either_signal() {
-    let wait = |kind| async move {
-        match signal(kind) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot listen for signals");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
-    }
+    server.run(admin::stop_requested()).await
 }

@@ -8,8 +8,8 @@ mod images;
 mod role;
 mod table;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,11 +38,22 @@ pub(crate) struct CallKey(u64);
 
 /// What the streamer answered.
 #[derive(Debug)]
+pub(super) struct Accepted {
+    /// The SDP answer, unread.
+    pub(super) sdp: Bytes,
+    /// Names the session from now on: 128 random bits.
+    pub(super) secret: String,
+}
+
+/// An answered call on its way to the browser.
+#[derive(Debug)]
 pub(crate) struct Answer {
     /// The SDP answer, unread.
     pub(crate) sdp: Bytes,
     /// Names the session from now on: 128 random bits.
     pub(crate) secret: String,
+    /// Ends the call unless the answer is delivered.
+    pub(crate) guard: Guard,
 }
 
 /// A running session.
@@ -63,7 +74,7 @@ pub(crate) enum Command {
         stream: String,
         viewer: Option<String>,
         offer: Bytes,
-        reply: Reply<Answer>,
+        reply: Reply<Accepted>,
     },
     /// Nobody waits for this call's answer any more.
     Abandon { key: CallKey },
@@ -120,8 +131,8 @@ impl Calls {
         }
     }
 
-    /// Calls `stream` with `offer`. Dropping the future cancels the call, or ends it when the
-    /// answer was on its way.
+    /// Calls `stream` with `offer`. Dropping the future cancels the call; dropping the answer's
+    /// guard, still armed, ends it.
     pub(crate) async fn offer(
         &self,
         stream: &str,
@@ -129,7 +140,7 @@ impl Calls {
         offer: Bytes,
     ) -> Result<Answer, Error> {
         let key = CallKey(self.next_key.fetch_add(1, Ordering::Relaxed));
-        let mut guard = self.guard(key).await?;
+        let guard = self.guard(key).await?;
         let (reply, answered) = oneshot::channel();
         self.send(Command::Offer {
             key,
@@ -139,11 +150,8 @@ impl Calls {
             reply,
         })
         .await?;
-        let answer = wait(answered, NETWORK_LIMIT).await;
-        if !matches!(answer, Err(Error::Unavailable)) {
-            guard.disarm();
-        }
-        answer
+        let Accepted { sdp, secret } = wait(answered, NETWORK_LIMIT).await?;
+        Ok(Answer { sdp, secret, guard })
     }
 
     /// Looks at a session.
@@ -208,7 +216,7 @@ impl Calls {
         match time::timeout(ENTRY_LIMIT, self.commands.clone().reserve_owned()).await {
             Ok(Ok(permit)) => Ok(Guard {
                 key,
-                permit: Some(permit),
+                permit: Mutex::new(Some(permit)),
             }),
             Ok(Err(_)) | Err(_) => Err(Error::Unavailable),
         }
@@ -225,23 +233,30 @@ async fn wait<T>(
     }
 }
 
-/// Owns a pending call on behalf of an HTTP request: dropped, it tells the SIP task that nobody
-/// waits any more. Its place in the channel is reserved beforehand, so the message cannot be lost.
+/// Owns a call on behalf of an HTTP request until its answer is delivered: dropped before, it
+/// tells the SIP task that nobody waits any more. Its place in the channel is reserved beforehand,
+/// so the message cannot be lost. Of a call that failed the task knows nothing to end.
 #[derive(Debug)]
-struct Guard {
+pub(crate) struct Guard {
     key: CallKey,
-    permit: Option<mpsc::OwnedPermit<Command>>,
+    permit: Mutex<Option<mpsc::OwnedPermit<Command>>>,
 }
 
 impl Guard {
-    fn disarm(&mut self) {
-        self.permit = None;
+    /// The browser has its answer: from now on the session lives without the request.
+    pub(crate) fn disarm(&self) {
+        self.take();
+    }
+
+    fn take(&self) -> Option<mpsc::OwnedPermit<Command>> {
+        let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+        permit.take()
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
+        if let Some(permit) = self.take() {
             permit.send(Command::Abandon { key: self.key });
         }
     }
@@ -281,22 +296,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answered_request_abandons_nothing() {
-        let (calls, mut inbox) = handle();
-        let asking = tokio::spawn({
-            let calls = calls.clone();
-            async move { calls.offer("test", None, Bytes::from_static(b"v=0")).await }
-        });
-        let Some(Command::Offer { reply, .. }) = inbox.recv().await else {
-            panic!("no offer");
-        };
-        let answer = Answer {
-            sdp: Bytes::from_static(b"v=0"),
-            secret: "s".to_owned(),
-        };
-        assert!(reply.send(Ok(answer)).is_ok());
-        assert_eq!(asking.await.unwrap().unwrap().secret, "s");
-        assert!(inbox.try_recv().is_err());
+    async fn an_answer_that_is_delivered_abandons_nothing_and_a_lost_one_its_call() {
+        for delivered in [true, false] {
+            let (calls, mut inbox) = handle();
+            let asking = tokio::spawn({
+                let calls = calls.clone();
+                async move { calls.offer("test", None, Bytes::from_static(b"v=0")).await }
+            });
+            let Some(Command::Offer { reply, .. }) = inbox.recv().await else {
+                panic!("no offer");
+            };
+            let accepted = Accepted {
+                sdp: Bytes::from_static(b"v=0"),
+                secret: "s".to_owned(),
+            };
+            assert!(reply.send(Ok(accepted)).is_ok());
+            let answer = asking.await.unwrap().unwrap();
+            assert_eq!(answer.secret, "s");
+            assert!(inbox.try_recv().is_err());
+            if delivered {
+                answer.guard.disarm();
+            }
+            drop(answer);
+            assert_eq!(inbox.try_recv().is_err(), delivered);
+        }
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::directory::{Ask, Directory, Snapshot};
 use super::images::Images;
 use super::table::{Call, Hands, SDP, State};
-use super::{Answer, CallKey, Command, Gauges, Reply, SessionInfo};
+use super::{Accepted, CallKey, Command, Gauges, Reply, SessionInfo};
 use crate::error::Error;
 
 /// What we understand, for Allow.
@@ -221,7 +221,7 @@ impl CallRole {
         stream: &str,
         viewer: Option<&str>,
         offer: Bytes,
-        reply: Reply<Answer>,
+        reply: Reply<Accepted>,
         endpoint: &mut Endpoint,
     ) {
         if self.phase == Phase::Draining {
@@ -523,3 +523,6 @@ fn image_error(response: &Response, stream: &str) -> Error {
         status => Error::from_sip(status, &response.reason, stream),
     }
 }
+
+#[cfg(test)]
+mod tests;

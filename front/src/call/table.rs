@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sip::{ClientId, Dialog, Endpoint, Method, Name, Reason, Request, Response, StatusCode};
 
-use super::{Answer, Reply};
+use super::{Accepted, Reply};
 use crate::error::Error;
 use crate::secret::secret;
 
@@ -34,7 +34,7 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) enum State {
     /// INVITE sent. `heard` once any provisional answer came.
-    Inviting { reply: Reply<Answer>, heard: bool },
+    Inviting { reply: Reply<Accepted>, heard: bool },
     /// Given up before its answer.
     Cancelling,
     /// Answered and acknowledged.
@@ -65,7 +65,12 @@ pub(super) struct Hands<'a> {
 }
 
 impl Call {
-    pub(super) fn new(stream: &str, call_id: &str, invite: ClientId, reply: Reply<Answer>) -> Self {
+    pub(super) fn new(
+        stream: &str,
+        call_id: &str,
+        invite: ClientId,
+        reply: Reply<Accepted>,
+    ) -> Self {
         Self {
             stream: stream.to_owned(),
             secret: secret(),
@@ -261,7 +266,7 @@ impl Call {
             }));
             return self.hang_up(hands, &Reason::new(488, "The answer holds no SDP"));
         }
-        let answer = Answer {
+        let answer = Accepted {
             sdp: Bytes::clone(&response.body),
             secret: self.secret.clone(),
         };

@@ -1,8 +1,9 @@
 //! Connections and their limits. `axum::serve` has none, so the accept loop is ours.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,11 +15,13 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
+
+use crate::call::Guard;
 
 /// Connections at once (design section 7).
 const CONNECTIONS: usize = 512;
@@ -27,7 +30,9 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A connection on which no byte moves for this long, while nothing is being worked on, is closed
 /// (design section 7). Also bounds clients that do not read what they asked for.
 const IDLE_TIME: Duration = Duration::from_secs(30);
-/// How often the two limits above are looked at.
+/// An answer whose connection was not reset for this long after it was written has been read.
+const DELIVERED: Duration = Duration::from_secs(2);
+/// How often the limits above are looked at.
 const CHECK: Duration = Duration::from_secs(1);
 /// Largest head of a request, all header lines together.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -89,50 +94,84 @@ async fn connection(
         service_fn(move |request: Request<hyper::body::Incoming>| {
             let working = Working::begin(&activity);
             let response = router.call(request);
-            async move {
-                let response: Result<Response<Body>, Infallible> = response.await;
+            // Boxed because only then can the socket be had back from hyper.
+            Box::pin(async move {
+                let mut response: Result<Response<Body>, Infallible> = response.await;
+                if let Ok(response) = &mut response {
+                    working.hand_over(response.extensions_mut().remove::<Delivery>());
+                }
                 drop(working);
                 response
-            }
+            })
         })
     };
     let io = Watched {
         stream,
         activity: Arc::clone(&activity),
     };
-    let mut http = pin!(
-        http1::Builder::new()
-            .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(io), service)
-    );
+    let mut http = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(io), service);
     let mut check = time::interval(CHECK);
-    loop {
+    let mut farewell = None;
+    let ended = loop {
         tokio::select! {
-            ended = http.as_mut() => return log_end(ended),
-            _ = stopping.wait_for(|stopping| *stopping) => break,
+            ended = poll_fn(|context| http.poll_without_shutdown(context)) => break ended,
+            _ = stopping.wait_for(|stopping| *stopping), if farewell.is_none() => {
+                farewell = Some(Instant::now() + FAREWELL);
+                Pin::new(&mut http).graceful_shutdown();
+            }
             now = check.tick() => {
-                if lock(&activity).overdue(now) {
+                if farewell.is_some_and(|farewell| farewell <= now) {
+                    return;
+                }
+                let mut activity = lock(&activity);
+                activity.deliver_old(now);
+                if activity.overdue(now) {
+                    activity.settle(false);
                     tracing::debug!("connection closed: too slow or idle");
                     return;
                 }
             }
         }
-    }
-    http.as_mut().graceful_shutdown();
-    if let Ok(ended) = time::timeout(FAREWELL, http).await {
-        log_end(ended);
+    };
+    match ended {
+        Ok(()) => close(http.into_parts().io.into_inner()).await,
+        // A peer that broke off or sent no HTTP is its own affair: worth a line only to who looks.
+        Err(error) => {
+            lock(&activity).settle(true);
+            tracing::debug!(%error, "connection ended");
+        }
     }
 }
 
-/// A peer that broke off or sent no HTTP is its own affair: worth a line only to who looks.
-fn log_end(ended: Result<(), hyper::Error>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
+/// Says that nothing more comes, and where an answer must arrive, looks whether it does.
+async fn close(mut io: Watched) {
+    // A peer that is gone already needs no goodbye.
+    let _ = io.stream.shutdown().await;
+    if !lock(&io.activity).deliveries.is_empty() {
+        let end = async {
+            let mut rest = [0; 512];
+            while !matches!(io.read(&mut rest).await, Ok(0) | Err(_)) {}
+        };
+        // No word within the limit is good news.
+        let _ = time::timeout(DELIVERED, end).await;
+    }
+    lock(&io.activity).settle(false);
+}
+
+/// A call whose answer is being written. A client that closes its connection without reading the
+/// answer resets it; nobody but us knows then that there is a call to end.
+#[derive(Clone)]
+pub(super) struct Delivery(Arc<Guard>);
+
+impl Delivery {
+    pub(super) fn new(guard: Guard) -> Self {
+        Self(Arc::new(guard))
     }
 }
 
 /// What a connection is doing, as far as its limits need to know.
-#[derive(Debug)]
 struct Activity {
     /// When a byte last moved, either way, or a request was finished.
     moved: Instant,
@@ -140,6 +179,10 @@ struct Activity {
     head_since: Option<Instant>,
     /// Requests being worked on: their waits have limits of their own.
     working: usize,
+    /// Answers that may not have been read yet, and when they were made.
+    deliveries: Vec<(Instant, Delivery)>,
+    /// The peer has reset the connection.
+    reset: bool,
 }
 
 impl Activity {
@@ -148,6 +191,28 @@ impl Activity {
             moved: now,
             head_since: Some(now),
             working: 0,
+            deliveries: Vec::new(),
+            reset: false,
+        }
+    }
+
+    /// Answers that had time enough are delivered.
+    fn deliver_old(&mut self, now: Instant) {
+        self.deliveries.retain(|(made, delivery)| {
+            let old = now.saturating_duration_since(*made) > DELIVERED;
+            if old {
+                delivery.0.disarm();
+            }
+            !old
+        });
+    }
+
+    /// The connection is over: what was written has arrived, unless it broke.
+    fn settle(&mut self, broken: bool) {
+        for (_, delivery) in self.deliveries.drain(..) {
+            if !broken && !self.reset {
+                delivery.0.disarm();
+            }
         }
     }
 
@@ -178,8 +243,18 @@ impl Working {
         let mut now = lock(activity);
         now.head_since = None;
         now.working += 1;
+        // Who asks for more has read what came before.
+        now.settle(false);
         drop(now);
         Self(Arc::clone(activity))
+    }
+}
+
+impl Working {
+    fn hand_over(&self, delivery: Option<Delivery>) {
+        let made = Instant::now();
+        let delivery = delivery.map(|delivery| (made, delivery));
+        lock(&self.0).deliveries.extend(delivery);
     }
 }
 
@@ -197,6 +272,16 @@ struct Watched {
     activity: Arc<Mutex<Activity>>,
 }
 
+impl Watched {
+    /// At an end or error of the stream. After an orderly end the socket still tells whether what
+    /// we had written was thrown away.
+    fn note_reset(&self, failed: bool) {
+        if failed || matches!(self.stream.take_error(), Ok(Some(_))) {
+            lock(&self.activity).reset = true;
+        }
+    }
+}
+
 impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -207,6 +292,8 @@ impl AsyncRead for Watched {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
             lock(&self.activity).received(Instant::now());
+        } else if read.is_ready() {
+            self.note_reset(matches!(read, Poll::Ready(Err(_))));
         }
         read
     }
@@ -219,8 +306,10 @@ impl AsyncWrite for Watched {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if written.is_ready() {
-            lock(&self.activity).moved = Instant::now();
+        match written {
+            Poll::Ready(Ok(_)) => lock(&self.activity).moved = Instant::now(),
+            Poll::Ready(Err(_)) => self.note_reset(true),
+            Poll::Pending => {}
         }
         written
     }

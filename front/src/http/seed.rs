@@ -10,14 +10,16 @@
 
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::Json;
+use axum::response::{IntoResponse, Json, Response};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::listener::Delivery;
 use super::{Web, body, known_as_name};
 use crate::error::Error;
 use crate::users::USER_LIFETIME;
@@ -107,7 +109,7 @@ pub(super) async fn offer(
     State(web): State<Web>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, Error> {
+) -> Result<Response, Error> {
     let message: Message<Offer> = body::json(&headers, body).await?;
     let Offer {
         token,
@@ -142,6 +144,7 @@ pub(super) async fn offer(
         .calls
         .offer(&stream, Some(viewer), Bytes::from(sdp))
         .await?;
+    let delivery = Delivery::new(answer.guard);
     let session = (stream.clone(), answer.secret.clone());
     if let Ok(user) = web.users().user(Instant::now(), &token, &message.name) {
         user.session = Some(session);
@@ -152,7 +155,7 @@ pub(super) async fn offer(
         "stream": stream,
         "session": answer.secret,
     });
-    Ok(reply(&message.name, content))
+    Ok((Extension(delivery), reply(&message.name, content)).into_response())
 }
 
 /// `POST /api/bye`.

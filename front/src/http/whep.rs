@@ -2,6 +2,7 @@
 //!
 //! No trickle ICE and no restart yet, so PATCH is 405 as the draft asks, and no ETag is given.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse, Json, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::listener::Delivery;
 use super::{SessionPath, StreamName, Web, body};
 use crate::error::Error;
 use crate::users::viewer_name;
@@ -42,7 +44,14 @@ pub(super) async fn offer(
             format!("/whep/{stream}/{}", answer.secret),
         ),
     ];
-    Ok((StatusCode::CREATED, headers, answer.sdp).into_response())
+    let delivery = Delivery::new(answer.guard);
+    Ok((
+        StatusCode::CREATED,
+        headers,
+        Extension(delivery),
+        answer.sdp,
+    )
+        .into_response())
 }
 
 /// `GET` and `HEAD /whep/{stream}`: says that this is a WHEP endpoint.

@@ -1,0 +1,452 @@
+//! The role against an endpoint that plays signaling server and streamer, on a virtual clock.
+
+use std::time::Duration;
+
+use sip::Dialog;
+use sip::endpoint::Config;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::*;
+
+const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n";
+const ANSWER: &str = "v=0\r\no=- 2 2 IN IP4 0.0.0.0\r\n";
+const KEY: CallKey = CallKey(1);
+
+/// Front, its counterpart, a perfect link that can be cut, and the time.
+struct World {
+    now: Instant,
+    role: CallRole,
+    front: Endpoint,
+    far: Endpoint,
+    /// What the counterpart heard and the test has not looked at.
+    heard: Vec<Event>,
+    cut: bool,
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn endpoint(port: u16) -> Endpoint {
+    let mut last = u64::from(port) << 32;
+    Endpoint::new(Config::new(address(port)), move || {
+        last += 1;
+        last
+    })
+}
+
+impl World {
+    fn new() -> Self {
+        let addresses = Addresses {
+            signaling: address(5060),
+            contact: address(4000),
+        };
+        let shown = Arc::new(watch::channel(Arc::default()).0);
+        Self {
+            now: Instant::now(),
+            role: CallRole::new(addresses, shown, Arc::default()),
+            front: endpoint(4000),
+            far: endpoint(5060),
+            heard: Vec::new(),
+            cut: false,
+        }
+    }
+
+    fn pump(&mut self) {
+        loop {
+            while let Some(event) = self.front.poll_event() {
+                self.role.handle_event(self.now, event, &mut self.front);
+            }
+            while let Some(event) = self.far.poll_event() {
+                self.heard.push(event);
+            }
+            let (out, back) = (self.front.poll_transmit(), self.far.poll_transmit());
+            if out.is_none() && back.is_none() && !self.front.has_events() {
+                return;
+            }
+            if self.cut {
+                continue;
+            }
+            if let Some(out) = out {
+                assert_eq!(
+                    out.destination,
+                    address(5060),
+                    "everything goes to signaling"
+                );
+                self.far
+                    .handle_datagram(self.now, address(4000), out.payload);
+            }
+            if let Some(back) = back {
+                self.front
+                    .handle_datagram(self.now, address(5060), back.payload);
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.pump();
+            let next = [
+                self.front.poll_timeout(),
+                self.far.poll_timeout(),
+                self.role.poll_timeout(),
+            ];
+            let Some(next) = next.into_iter().flatten().min().filter(|next| *next <= end) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            self.front.handle_timeout(self.now);
+            self.far.handle_timeout(self.now);
+            self.role.handle_timeout(self.now, &mut self.front);
+        }
+        self.now = end;
+        self.pump();
+    }
+
+    fn command(&mut self, command: Command) {
+        self.role.handle_command(self.now, command, &mut self.front);
+        self.pump();
+    }
+
+    fn offer(&mut self, offer: &str) -> oneshot::Receiver<Result<Accepted, Error>> {
+        let (reply, answered) = oneshot::channel();
+        self.command(Command::Offer {
+            key: KEY,
+            stream: "test".to_owned(),
+            viewer: Some("Zoë \"Z\"".to_owned()),
+            offer: Bytes::copy_from_slice(offer.as_bytes()),
+            reply,
+        });
+        answered
+    }
+
+    fn session(&mut self, secret: &str) -> Result<SessionInfo, Error> {
+        let (reply, mut answered) = oneshot::channel();
+        self.command(Command::Session {
+            stream: "test".to_owned(),
+            secret: secret.to_owned(),
+            reply,
+        });
+        answered.try_recv().unwrap()
+    }
+
+    /// The request of this method that came; others that came before are forgotten.
+    fn request(&mut self, method: &Method) -> Option<(ServerId, Request)> {
+        self.heard.drain(..).find_map(|event| match event {
+            Event::Request { id, request, .. } if request.method == *method => Some((id, request)),
+            _ => None,
+        })
+    }
+
+    fn acks(&mut self) -> usize {
+        let ack = |event: &Event| matches!(event, Event::Ack { .. });
+        let acks = self.heard.iter().filter(|event| ack(event)).count();
+        self.heard.retain(|event| !ack(event));
+        acks
+    }
+
+    fn answer(&mut self, id: ServerId, invite: &Request) -> Dialog {
+        let accepted = accepted(invite);
+        self.far.respond(self.now, id, accepted);
+        self.pump();
+        Dialog::uas(invite, "far")
+    }
+
+    /// A running call: its secret and the streamer's side of it.
+    fn established(&mut self) -> (String, Dialog, ServerId, Request) {
+        let mut answered = self.offer(OFFER);
+        let (id, invite) = self.request(&Method::Invite).unwrap();
+        let dialog = self.answer(id, &invite);
+        assert_eq!(self.acks(), 1);
+        let secret = answered.try_recv().unwrap().unwrap().secret;
+        (secret, dialog, id, invite)
+    }
+
+    /// The far side sends a request; returns the status of its answer.
+    fn ask(&mut self, request: Request) -> u16 {
+        let asked = self.far.request(self.now, address(4000), request);
+        self.pump();
+        let answer = self.heard.drain(..).find_map(|event| match event {
+            Event::Response { id, response, .. } if id == asked => {
+                Some(response.status.code()).filter(|code| *code >= 200)
+            }
+            _ => None,
+        });
+        answer.expect("an answer")
+    }
+
+    fn assert_forgotten(&mut self) {
+        self.pass(Duration::from_secs(130));
+        assert!(self.role.calls.is_empty(), "{:?}", self.role.calls);
+        assert!(self.role.requests.is_empty(), "{:?}", self.role.requests);
+        assert!(self.role.by_call_id.is_empty());
+        assert!(self.role.by_secret.is_empty());
+        assert!(self.role.forget.is_empty());
+        assert_eq!(self.front.transactions(), 0);
+        assert_eq!(self.role.gauges.calls.load(Ordering::Relaxed), 0);
+        assert_eq!(self.role.gauges.ended.load(Ordering::Relaxed), 0);
+    }
+}
+
+fn accepted(invite: &Request) -> Response {
+    let mut response = Response::to_request(invite, StatusCode::ACCEPTED);
+    response.set_to_tag("far");
+    response
+        .headers
+        .push(Name::Contact, "<sip:streamer@127.0.0.1:5060>");
+    response.set_body(SDP, Bytes::from_static(ANSWER.as_bytes()));
+    response
+}
+
+#[test]
+fn the_invite_carries_the_viewers_name_and_the_offer_untouched() {
+    let mut world = World::new();
+    let _answered = world.offer(OFFER);
+    let (_, invite) = world.request(&Method::Invite).unwrap();
+    assert_eq!(invite.uri.to_string(), "sip:test@127.0.0.1:5060");
+    assert_eq!(invite.from().display.as_deref(), Some("Zoë \"Z\""));
+    assert_eq!(invite.body, OFFER);
+    assert_eq!(invite.content_type().as_deref(), Some(SDP));
+    let contact = invite.contact().unwrap();
+    assert_eq!(contact.uri.socket_addr(), Some(address(4000)));
+}
+
+#[test]
+fn an_answer_is_acknowledged_and_becomes_a_session() {
+    let mut world = World::new();
+    let (secret, ..) = world.established();
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.session(&secret).unwrap().age.as_secs(), 3);
+    assert!(matches!(world.session("guess"), Err(Error::NoSuchSession)));
+    assert_eq!(world.role.gauges.sessions.load(Ordering::Relaxed), 1);
+    assert_eq!(world.role.gauges.calls.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn every_repeated_answer_is_acknowledged_again_even_after_the_end() {
+    let mut world = World::new();
+    let (_, mut dialog, id, invite) = world.established();
+    world.far.respond(world.now, id, accepted(&invite));
+    world.pump();
+    assert_eq!(world.acks(), 1);
+    assert_eq!(world.ask(dialog.request(Method::Bye)), 200);
+    world.far.respond(world.now, id, accepted(&invite));
+    world.pump();
+    assert_eq!(world.acks(), 1);
+    world.assert_forgotten();
+}
+
+#[test]
+fn a_silent_signaling_server_is_named_within_33_seconds() {
+    let mut world = World::new();
+    world.cut = true;
+    let mut answered = world.offer(OFFER);
+    world.pass(Duration::from_secs(31));
+    assert!(matches!(answered.try_recv(), Err(TryRecvError::Empty)));
+    world.pass(Duration::from_secs(2));
+    assert!(matches!(
+        answered.try_recv().unwrap(),
+        Err(Error::SignalingUnreachable { .. })
+    ));
+    world.assert_forgotten();
+}
+
+#[test]
+fn a_silent_streamer_is_told_apart_and_its_call_cancelled() {
+    let mut world = World::new();
+    let mut answered = world.offer(OFFER);
+    world.pass(Duration::from_secs(33));
+    assert!(matches!(
+        answered.try_recv().unwrap(),
+        Err(Error::NoAnswer { .. })
+    ));
+    let cancelled = |event: &Event| matches!(event, Event::Cancel { .. });
+    assert!(world.heard.iter().any(cancelled));
+    world.assert_forgotten();
+}
+
+#[test]
+fn an_answer_that_comes_after_we_gave_up_is_acknowledged_and_ended() {
+    let mut world = World::new();
+    let _answered = world.offer(OFFER);
+    let (id, invite) = world.request(&Method::Invite).unwrap();
+    world.pass(Duration::from_secs(33));
+    world.answer(id, &invite);
+    assert_eq!(world.acks(), 1);
+    let (bye, request) = world.request(&Method::Bye).unwrap();
+    let ok = Response::to_request(&request, StatusCode::OK);
+    world.far.respond(world.now, bye, ok);
+    world.assert_forgotten();
+}
+
+#[test]
+fn an_abandoned_call_is_cancelled() {
+    let mut world = World::new();
+    let _answered = world.offer(OFFER);
+    let (id, invite) = world.request(&Method::Invite).unwrap();
+    world.command(Command::Abandon { key: KEY });
+    let cancelled = |event: &Event| matches!(event, Event::Cancel { .. });
+    assert!(world.heard.iter().any(cancelled));
+    let terminated = Response::to_request(&invite, StatusCode::REQUEST_TERMINATED);
+    world.far.respond(world.now, id, terminated);
+    world.pump();
+    assert_eq!(world.role.gauges.calls.load(Ordering::Relaxed), 0);
+    world.assert_forgotten();
+}
+
+#[test]
+fn an_answer_that_crosses_the_cancel_is_acknowledged_and_ended() {
+    let mut world = World::new();
+    let mut answered = world.offer(OFFER);
+    let (id, invite) = world.request(&Method::Invite).unwrap();
+    world.command(Command::Abandon { key: KEY });
+    world.answer(id, &invite);
+    assert_eq!(world.acks(), 1);
+    let (bye, request) = world.request(&Method::Bye).unwrap();
+    assert!(answered.try_recv().unwrap().is_err());
+    let ok = Response::to_request(&request, StatusCode::OK);
+    world.far.respond(world.now, bye, ok);
+    world.pump();
+    assert_eq!(world.role.gauges.calls.load(Ordering::Relaxed), 0);
+    world.assert_forgotten();
+}
+
+#[test]
+fn an_answer_nobody_waits_for_is_ended_by_bye() {
+    let mut world = World::new();
+    drop(world.offer(OFFER));
+    let (id, invite) = world.request(&Method::Invite).unwrap();
+    world.answer(id, &invite);
+    assert!(world.request(&Method::Bye).is_some());
+    // The BYE stays without answer: the call is over all the same.
+    world.assert_forgotten();
+}
+
+#[test]
+fn a_bye_ends_the_session_and_its_reason_is_kept_a_minute_word_for_word() {
+    let mut world = World::new();
+    let (secret, mut dialog, ..) = world.established();
+    let mut bye = dialog.request(Method::Bye);
+    let reason = "The \"camera\" stopped; cause=unplugged, sorry";
+    bye.headers
+        .push(Name::Reason, "Q.850;cause=16;text=\"other\"");
+    bye.headers
+        .push(Name::Reason, &Reason::new(480, reason).to_string());
+    assert_eq!(world.ask(bye), 200);
+    let ended = Error::Ended {
+        reason: reason.to_owned(),
+    };
+    assert_eq!(world.session(&secret).unwrap_err(), ended);
+    world.pass(Duration::from_secs(59));
+    assert_eq!(world.session(&secret).unwrap_err(), ended);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.session(&secret).unwrap_err(), Error::NoSuchSession);
+    world.assert_forgotten();
+}
+
+#[test]
+fn a_bye_of_another_call_ends_nothing() {
+    let mut world = World::new();
+    let (secret, _, _, invite) = world.established();
+    let mut stranger = Dialog::uas(&invite, "stranger");
+    assert_eq!(world.ask(stranger.request(Method::Bye)), 481);
+    assert!(world.session(&secret).is_ok());
+}
+
+#[test]
+fn requests_other_than_bye_are_answered_as_the_standard_says() {
+    let mut world = World::new();
+    let (secret, mut dialog, ..) = world.established();
+    assert_eq!(world.ask(dialog.request(Method::Info)), 405);
+    assert_eq!(world.ask(dialog.request(Method::Invite)), 488);
+    let other = Method::Other("PUBLISH".to_owned());
+    assert_eq!(world.ask(dialog.request(other)), 501);
+    let uri = Uri::at(Some("front"), address(4000));
+    let from = NameAddr::new(uri.clone()).with_tag("x");
+    let to = NameAddr::new(uri.clone());
+    let options = Request::new(Method::Options, uri, from, to, "ping", 1);
+    assert_eq!(world.ask(options), 200);
+    assert!(world.session(&secret).is_ok());
+}
+
+#[test]
+fn a_refusal_reaches_the_caller_with_its_reason() {
+    let mut world = World::new();
+    let mut answered = world.offer(OFFER);
+    let (id, invite) = world.request(&Method::Invite).unwrap();
+    let mut refusal = Response::to_request(&invite, StatusCode::NOT_ACCEPTABLE_HERE);
+    let reason = Reason::new(488, "No common codec: offered opus, need VP8").to_string();
+    refusal.headers.push(Name::Reason, &reason);
+    world.far.respond(world.now, id, refusal);
+    world.pump();
+    let error = answered.try_recv().unwrap().unwrap_err();
+    assert_eq!(error.problem().status, 422);
+    assert!(error.to_string().contains("offered opus, need VP8"));
+    world.assert_forgotten();
+}
+
+#[test]
+fn an_answer_without_sdp_is_ended_and_said() {
+    let mut world = World::new();
+    let mut answered = world.offer(OFFER);
+    let (id, invite) = world.request(&Method::Invite).unwrap();
+    let mut empty = Response::to_request(&invite, StatusCode::OK);
+    empty.set_to_tag("far");
+    world.far.respond(world.now, id, empty);
+    world.pump();
+    assert_eq!(
+        answered.try_recv().unwrap().unwrap_err().problem().status,
+        502
+    );
+    assert_eq!(world.acks(), 1);
+    assert!(world.request(&Method::Bye).is_some());
+    world.assert_forgotten();
+}
+
+#[test]
+fn an_offer_that_fits_no_datagram_is_too_large() {
+    let mut world = World::new();
+    let mut answered = world.offer(&"v".repeat(100_000));
+    assert!(matches!(
+        answered.try_recv().unwrap(),
+        Err(Error::TooLarge { .. })
+    ));
+    world.assert_forgotten();
+}
+
+#[test]
+fn a_stop_ends_sessions_by_bye_pending_calls_by_cancel_and_takes_no_new_ones() {
+    let mut world = World::new();
+    let (secret, ..) = world.established();
+    let (reply, mut pending) = oneshot::channel();
+    world.command(Command::Offer {
+        key: CallKey(2),
+        stream: "test".to_owned(),
+        viewer: None,
+        offer: Bytes::from_static(OFFER.as_bytes()),
+        reply,
+    });
+    let (invite_id, invite) = world.request(&Method::Invite).unwrap();
+    world.role.handle_shutdown(world.now, &mut world.front);
+    world.pump();
+    assert!(!world.role.is_drained());
+    assert!(matches!(
+        pending.try_recv().unwrap(),
+        Err(Error::Unavailable)
+    ));
+    assert!(matches!(world.session(&secret), Err(Error::Ended { .. })));
+    let mut late = world.offer(OFFER);
+    assert!(matches!(late.try_recv().unwrap(), Err(Error::Unavailable)));
+
+    let (bye, request) = world.request(&Method::Bye).unwrap();
+    let reason = request.headers.get(Name::Reason).unwrap();
+    assert!(reason.contains("stopping"), "{reason}");
+    let ok = Response::to_request(&request, StatusCode::OK);
+    world.far.respond(world.now, bye, ok);
+    let terminated = Response::to_request(&invite, StatusCode::REQUEST_TERMINATED);
+    world.far.respond(world.now, invite_id, terminated);
+    world.pump();
+    assert!(world.role.is_drained());
+}
