@@ -39,7 +39,7 @@ pub struct Config {
     #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_FRONT_ADVERTISE")]
     pub advertise: Option<SocketAddr>,
 
-    /// Origin (https://example.org) whose pages may use this server; can be repeated
+    /// Origin such as `https://example.org` whose pages may use this server; can be repeated
     #[arg(
         long = "allow-origin",
         value_name = "ORIGIN",

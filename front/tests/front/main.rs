@@ -1,6 +1,8 @@
 //! Front through its public face: real HTTP and real SIP on loopback, against a signaling server
 //! and streamer played by the `sip` crate.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails must fail the test")]
+
 mod calls;
 mod doors;
 mod fake;
