@@ -126,13 +126,16 @@ pub enum InfoError {
     Size,
 }
 
+/// What a body tells: the info, and the Call-IDs that live on the streamer.
+pub type Reported = (StreamerInfo, Option<Vec<String>>);
+
 /// The parts of a body: the info, and the Call-IDs that live on the streamer.
 #[derive(Deserialize)]
 struct Report {
     #[serde(flatten)]
     info: StreamerInfo,
     #[serde(default)]
-    calls: Vec<String>,
+    calls: Option<Vec<String>>,
 }
 
 impl StreamerInfo {
@@ -144,8 +147,9 @@ impl StreamerInfo {
         }
     }
 
-    /// Reads and checks the body of a REGISTER for `name`; also returns the Call-IDs it lists.
-    pub fn from_json(name: &str, body: &[u8]) -> Result<(StreamerInfo, Vec<String>), InfoError> {
+    /// Reads and checks the body of a REGISTER for `name`; also returns the Call-IDs it lists, if
+    /// it has such a list.
+    pub fn from_json(name: &str, body: &[u8]) -> Result<Reported, InfoError> {
         let report: Report = serde_json::from_slice(body).map_err(|error| {
             // Only the place: serde's text repeats the body's own words, which then would travel
             // in a header line.
@@ -155,7 +159,11 @@ impl StreamerInfo {
             return Err(InfoError::Name);
         }
         report.info.check()?;
-        if report.calls.len() > CALLS_LIMIT {
+        if report
+            .calls
+            .as_ref()
+            .is_some_and(|calls| calls.len() > CALLS_LIMIT)
+        {
             return Err(InfoError::Field("calls"));
         }
         Ok((report.info, report.calls))
@@ -271,7 +279,7 @@ mod tests {
         assert_eq!(info.title["es"], "Carta de ajuste");
         assert_eq!(info.state, StreamState::Starting);
         assert_eq!(info.capacity, Some(100));
-        assert_eq!(calls, ["a@b", "c@d"]);
+        assert_eq!(calls.unwrap(), ["a@b", "c@d"]);
         let json = serde_json::to_string(&info).unwrap();
         assert!(!json.contains("unknown") && !json.contains("calls"));
         let again = StreamerInfo::from_json("test", json.as_bytes()).unwrap().0;

@@ -4,6 +4,7 @@
 //! codec is, or who watches: it relays what it does not understand.
 
 pub mod config;
+mod date;
 mod deadlines;
 pub mod directory;
 pub mod error;

@@ -5,17 +5,19 @@
 //! takes the place of its former self at once.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use sip::{Message, Name, NameAddr, Request, Response, StatusCode, Uri, Via};
+use sip::{Message, Name, NameAddr, Request, Response, StatusCode, Uri};
 use tracing::{info, warn};
 
+use crate::date::date;
 use crate::deadlines::Deadlines;
 use crate::directory::{StreamerInfo, is_name};
 use crate::refusal::Refusal;
+use crate::routing::{answer_address, reachable};
 use crate::store::{BindingRecord, StreamerRecord};
 
 /// Shortest lease in seconds; less is answered 423.
@@ -44,6 +46,8 @@ pub struct Binding {
     pub contact: Uri,
     /// Read from the store, and not heard of since.
     pub stale: bool,
+    /// Read from the store, and has not named its calls since.
+    pub owes_calls: bool,
     /// It let a call wait without a word; it goes last until it registers again.
     silent: bool,
     /// Calls placed since it last reported its viewers.
@@ -76,8 +80,8 @@ pub struct Registered {
     pub response: Response,
     /// What changed.
     pub changes: Vec<Change>,
-    /// Call-IDs that live on the streamer, as far as it named them.
-    pub calls: Vec<String>,
+    /// Call-IDs that live on the streamer, when it named them.
+    pub calls: Option<Vec<String>>,
 }
 
 /// Why there is nobody to call.
@@ -108,6 +112,13 @@ struct Wish {
     address: SocketAddr,
     instance: Option<String>,
     expires: u32,
+}
+
+/// What the body of a REGISTER tells.
+#[derive(Default)]
+struct Report {
+    info: Option<StreamerInfo>,
+    calls: Option<Vec<String>>,
 }
 
 impl Registrar {
@@ -146,6 +157,7 @@ impl Registrar {
                 record: Arc::clone(record),
                 contact,
                 stale: true,
+                owes_calls: true,
                 silent: false,
                 placed: 0,
                 expires: now + Duration::from_secs(lease.into()),
@@ -262,7 +274,7 @@ impl Registrar {
             .unwrap_or_else(|refusal| Registered {
                 response: refusal.response(request),
                 changes: Vec::new(),
-                calls: Vec::new(),
+                calls: None,
             })
     }
 
@@ -282,7 +294,7 @@ impl Registrar {
         }
         let wishes = self.wishes(request, source)?;
         self.check_order(name, request)?;
-        let (info, calls) = report(name, request)?;
+        let report = Report::read(name, request)?;
         let known = |wish: &&Wish| self.matches(name, wish).next().is_some();
         let added = wishes.iter().filter(|wish| wish.expires > 0);
         if self.len() + added.filter(|wish| !known(wish)).count() > MAX_STREAMERS {
@@ -290,12 +302,12 @@ impl Registrar {
         }
         let changes = wishes
             .into_iter()
-            .flat_map(|wish| self.apply(now, name, request, wish, info.as_ref()))
+            .flat_map(|wish| self.apply(now, name, request, wish, &report))
             .collect();
         Ok(Registered {
             response: self.confirmation(now, name, request),
             changes,
-            calls,
+            calls: report.calls,
         })
     }
 
@@ -389,7 +401,7 @@ impl Registrar {
         name: &str,
         request: &Request,
         wish: Wish,
-        info: Option<&StreamerInfo>,
+        report: &Report,
     ) -> Vec<Change> {
         let matching: Vec<BindingId> = self.matches(name, &wish).map(|it| it.id).collect();
         if wish.expires == 0 {
@@ -417,6 +429,7 @@ impl Registrar {
             Some(binding) => binding.id,
             None => self.next_id(),
         };
+        let owes_calls = same_place.is_some_and(|binding| binding.owes_calls);
         let (kept, placed) = match &first {
             Some(binding) => (Some(&binding.record.info), binding.placed),
             None => (None, 0),
@@ -425,7 +438,9 @@ impl Registrar {
             address: wish.address,
             name: name.to_owned(),
             call_id: request.call_id().to_owned(),
-            info: info
+            info: report
+                .info
+                .as_ref()
                 .or(kept)
                 .cloned()
                 .unwrap_or_else(|| StreamerInfo::named(name)),
@@ -460,8 +475,9 @@ impl Registrar {
             record,
             contact: wish.contact,
             stale: false,
+            owes_calls: owes_calls && report.calls.is_none(),
             silent: false,
-            placed: if info.is_some() { 0 } else { placed },
+            placed: if report.info.is_some() { 0 } else { placed },
             expires: now + Duration::from_secs(wish.expires.into()),
         });
         changes
@@ -546,61 +562,30 @@ impl Registrar {
     }
 }
 
-/// The info and the live calls in a REGISTER's body.
-fn report(name: &str, request: &Request) -> Result<(Option<StreamerInfo>, Vec<String>), Refusal> {
-    if request.body.is_empty() {
-        return Ok((None, Vec::new()));
-    }
-    if request.content_type().as_deref() != Some("application/json") {
-        let disposition = request
-            .headers
-            .get(Name::ContentDisposition)
-            .unwrap_or_default();
-        let mut params = disposition.split(';').map(str::trim);
-        if params.any(|param| param.eq_ignore_ascii_case("handling=optional")) {
-            return Ok((None, Vec::new()));
+impl Report {
+    fn read(name: &str, request: &Request) -> Result<Report, Refusal> {
+        if request.body.is_empty() {
+            return Ok(Report::default());
         }
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-            .header(Name::Accept, "application/json"));
+        if request.content_type().as_deref() != Some("application/json") {
+            let disposition = request
+                .headers
+                .get(Name::ContentDisposition)
+                .unwrap_or_default();
+            let mut params = disposition.split(';').map(str::trim);
+            if params.any(|param| param.eq_ignore_ascii_case("handling=optional")) {
+                return Ok(Report::default());
+            }
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                .header(Name::Accept, "application/json"));
+        }
+        let (info, calls) = StreamerInfo::from_json(name, &request.body)
+            .map_err(|error| Refusal::because(StatusCode::BAD_REQUEST, error.to_string()))?;
+        Ok(Report {
+            info: Some(info),
+            calls,
+        })
     }
-    let (info, calls) = StreamerInfo::from_json(name, &request.body)
-        .map_err(|error| Refusal::because(StatusCode::BAD_REQUEST, error.to_string()))?;
-    Ok((Some(info), calls))
-}
-
-/// Where requests for `contact` go: to its address, or to where the message came from, when the
-/// address is a name (nothing here asks DNS), cannot be sent to, or is that of a sender behind a
-/// translator that does not know its outer one.
-pub(crate) fn reachable(contact: &Uri, via: Option<&Via>, source: SocketAddr) -> SocketAddr {
-    let Some(address) = contact.socket_addr() else {
-        return source;
-    };
-    let usable = match address.ip() {
-        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast(),
-        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
-    };
-    let inner = via
-        .is_some_and(|via| via.host == sip::Host::Ip(address.ip()) && address.ip() != source.ip());
-    if usable && !inner && address.port() != 0 {
-        address
-    } else {
-        source
-    }
-}
-
-/// Where an answer with this top Via goes, its `received` and `rport` having been filled in.
-fn answer_address(via: &Via) -> Option<SocketAddr> {
-    let received = via.params.get("received").and_then(|ip| ip.parse().ok());
-    let ip = match (received, &via.host) {
-        (Some(ip), _) => ip,
-        (None, sip::Host::Ip(ip)) => *ip,
-        (None, sip::Host::Name(_)) => return None,
-    };
-    let port = via.params.get("rport").and_then(|port| port.parse().ok());
-    Some(SocketAddr::new(
-        ip,
-        port.or(via.port).unwrap_or(sip::uri::DEFAULT_PORT),
-    ))
 }
 
 /// RFC 3261 section 19.1.4, without its leniency towards differently written escapes.
@@ -621,46 +606,6 @@ fn strings(request: &Request, name: Name) -> Vec<String> {
 /// sections 20.10 and 20.19).
 fn seconds(text: &str) -> u32 {
     text.trim().parse().unwrap_or(MAX_EXPIRES)
-}
-
-/// RFC 3261 section 20.17: the date of RFC 1123, always in GMT.
-fn date(time: SystemTime) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let seconds = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let (mut year, mut day) = (1970, days);
-    loop {
-        let length = if is_leap(year) { 366 } else { 365 };
-        if day < length {
-            break;
-        }
-        day -= length;
-        year += 1;
-    }
-    let february = if is_leap(year) { 29 } else { 28 };
-    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 0;
-    while day >= lengths[month] {
-        day -= lengths[month];
-        month += 1;
-    }
-    // Seven days a week: the remainder fits into any integer.
-    let weekday = DAYS[(days % 7) as usize];
-    format!(
-        "{weekday}, {:02} {} {year} {:02}:{:02}:{:02} GMT",
-        day + 1,
-        MONTHS[month],
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
 }
 
 #[cfg(test)]

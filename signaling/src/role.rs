@@ -212,9 +212,9 @@ impl Signaling {
                 Change::Removed(id) => self.sessions.bereave(now, id),
             }
         }
-        if !registered.calls.is_empty() {
+        if let Some(calls) = registered.calls {
             let stream = request.to().uri.user.as_deref().unwrap_or_default();
-            self.sessions.confirm(stream, &registered.calls);
+            self.sessions.confirm(stream, &calls);
         }
     }
 
@@ -341,8 +341,14 @@ impl Role for Signaling {
         self.with(now, endpoint, |relay, context| {
             relay.handle_timeout(context)
         });
-        let registrar = &self.registrar;
-        let waiting = |id| registrar.get(id).is_some_and(|binding| binding.stale);
+        // A refresh that crossed the 403, or came in its place, names no calls; as long as some
+        // are in doubt, it is asked for them.
+        let (registrar, sessions) = (&self.registrar, &self.sessions);
+        let waiting = |id| {
+            registrar.get(id).is_some_and(|binding| {
+                binding.stale || (binding.owes_calls && sessions.has_stale(id))
+            })
+        };
         if let Some(id) = self.summons.pop(now, waiting) {
             if let Some((destination, response)) = self.registrar.summons(id) {
                 endpoint.send_response(destination, response);

@@ -1,12 +1,12 @@
-//! What a proxy changes in a request on its way (RFC 3261 section 16): Max-Forwards, Route,
-//! Record-Route and the Request-URI. Everything else stays as it came.
+//! Where messages go, and what a proxy changes in them on the way (RFC 3261 section 16):
+//! Max-Forwards, Route, Record-Route and the Request-URI. Everything else stays as it came.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use sip::{Method, Name, NameAddr, Request, Response, StatusCode, Uri};
+use sip::{Host, Method, Name, NameAddr, Request, Response, StatusCode, Uri, Via};
 
 use crate::refusal::Refusal;
-use crate::registrar::{Binding, reachable};
+use crate::registrar::Binding;
 
 /// Hops left to a request that does not say (RFC 3261 section 16.6, step 3).
 const HOPS: u8 = 70;
@@ -160,4 +160,39 @@ pub(crate) fn caller_address(invite: &Request, source: SocketAddr) -> SocketAddr
         Some(contact) => reachable(&contact.uri, invite.top_via().as_ref(), source),
         None => source,
     }
+}
+
+/// Where requests for `contact` go: to its address, or to where the message came from, when the
+/// address is a name (nothing here asks DNS), cannot be sent to, or is that of a sender behind a
+/// translator that does not know its outer one.
+pub(crate) fn reachable(contact: &Uri, via: Option<&Via>, source: SocketAddr) -> SocketAddr {
+    let Some(address) = contact.socket_addr() else {
+        return source;
+    };
+    let usable = match address.ip() {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+    };
+    let inner =
+        via.is_some_and(|via| via.host == Host::Ip(address.ip()) && address.ip() != source.ip());
+    if usable && !inner && address.port() != 0 {
+        address
+    } else {
+        source
+    }
+}
+
+/// Where an answer with this top Via goes, its `received` and `rport` having been filled in.
+pub(crate) fn answer_address(via: &Via) -> Option<SocketAddr> {
+    let received = via.params.get("received").and_then(|ip| ip.parse().ok());
+    let ip = match (received, &via.host) {
+        (Some(ip), _) => ip,
+        (None, Host::Ip(ip)) => *ip,
+        (None, Host::Name(_)) => return None,
+    };
+    let port = via.params.get("rport").and_then(|port| port.parse().ok());
+    Some(SocketAddr::new(
+        ip,
+        port.or(via.port).unwrap_or(sip::uri::DEFAULT_PORT),
+    ))
 }

@@ -263,6 +263,13 @@ impl Sessions {
         }
     }
 
+    /// True when calls of this streamer are in doubt.
+    pub fn has_stale(&self, binding: BindingId) -> bool {
+        self.table.values().any(|session| {
+            session.binding == Some(binding) && session.record.state == SessionState::Stale
+        })
+    }
+
     /// A streamer came (again): calls at its address are its own.
     pub fn adopt(&mut self, stream: &str, address: SocketAddr, binding: BindingId) {
         for session in self.table.values_mut() {

@@ -1,4 +1,4 @@
-use sip::Method;
+use sip::{Method, Via};
 
 use super::*;
 
@@ -250,7 +250,7 @@ fn bodies_are_read_kept_over_a_refresh_and_checked() {
     let mut desk = Desk::new();
     let lines = "Contact: <sip:a@192.0.2.1:4000>\r\nContent-Type: application/json\r\n";
     let body = r#"{"name":"test","title":{"":"Test"},"calls":["x"]}"#;
-    assert_eq!(desk.register_with(lines, body).calls, ["x"]);
+    assert_eq!(desk.register_with(lines, body).calls.unwrap(), ["x"]);
     desk.register("Contact: <sip:a@192.0.2.1:4000>\r\n");
     let info = desk.registrar.entries_after("").next().unwrap();
     assert_eq!(info.title[""], "Test");
@@ -329,13 +329,4 @@ fn the_summons_is_the_answer_to_the_last_register() {
     );
     assert_eq!(summons.top_via().unwrap().branch(), Some("z9hG4bK1"));
     assert!(summons.to().tag().is_some());
-}
-
-#[test]
-fn dates_are_those_of_the_calendar() {
-    let at = |seconds| date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-    assert_eq!(at(0), "Thu, 01 Jan 1970 00:00:00 GMT");
-    assert_eq!(at(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
-    assert_eq!(at(4_107_542_399), "Sun, 28 Feb 2100 23:59:59 GMT");
-    assert_eq!(at(4_107_542_400), "Mon, 01 Mar 2100 00:00:00 GMT");
 }

@@ -539,6 +539,21 @@ fn after_a_restart_streamers_are_asked_to_register_again() {
 }
 
 #[test]
+fn a_refresh_that_names_no_calls_is_asked_for_them_again() {
+    let (mut world, call_id) = talking();
+    world.restart();
+    world.register(STREAMER, "test", &[("Expires", "60")]);
+    world.run_for(10 * SECOND);
+    assert!(!world.agents[STREAMER].strays.is_empty());
+    let body = format!(r#"{{"name":"test","calls":["{call_id}"]}}"#);
+    world.register_with(STREAMER, "test", &[("Expires", "3600")], &body);
+    let asked = world.count("403 Forbidden");
+    world.run_for(70 * SECOND);
+    assert_eq!(world.count("403 Forbidden"), asked);
+    assert_eq!(world.role.counts().sessions, 1);
+}
+
+#[test]
 fn a_streamer_that_does_not_return_is_asked_eight_times_and_expires() {
     let (mut world, _) = talking();
     world.agents[STREAMER].mood = Mood::Dead;
