@@ -104,4 +104,30 @@ mod tests {
         pace.failed(start);
         assert_eq!(pace.earliest, start + RETRY);
     }
+
+    #[tokio::test]
+    async fn a_stream_of_changes_is_written_ten_times_a_second_at_most() {
+        let directory = format!("rusticast-writer-{}", std::process::id());
+        let directory = std::env::temp_dir().join(directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("data.xml");
+        let (file, _) = DataFile::open(&path, std::time::SystemTime::now()).unwrap();
+        let (revision, changes) = watch::channel(0);
+        let (requests, mut owner) = mpsc::channel(1);
+        let started = Instant::now();
+        let writer = tokio::spawn(run(file, changes, requests));
+        for written in 1..=3 {
+            // Many changes before each write.
+            for _ in 0..100 {
+                revision.send_modify(|revision| *revision += 1);
+            }
+            let SnapshotRequest(asker) = owner.recv().await.unwrap();
+            assert!(started.elapsed() >= INTERVAL * (written - 1));
+            asker.send(Snapshot::default()).unwrap();
+        }
+        drop(revision);
+        writer.await.unwrap();
+        assert!(path.exists());
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }
