@@ -35,7 +35,7 @@ pub struct Config {
     #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_FRONT_ADMIN")]
     pub admin: Option<SocketAddr>,
 
-    /// Address put into SIP Contact when the signaling server sees us under another one
+    /// Address put into SIP Contact and Via when the signaling server sees us under another one
     #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_FRONT_ADVERTISE")]
     pub advertise: Option<SocketAddr>,
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sip::Endpoint;
 use sip::driver::{Socket, local_ip_towards};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -26,6 +27,7 @@ pub struct Server {
     http: TcpListener,
     http_address: SocketAddr,
     sip: Socket,
+    endpoint: Endpoint,
     role: CallRole,
     commands: mpsc::Receiver<crate::call::Command>,
     web: Web,
@@ -65,6 +67,7 @@ impl Server {
             contact: config.advertise.unwrap_or(sip.local()),
         };
 
+        let endpoint = sip.endpoint_at(addresses.contact);
         let (send, commands) = mpsc::channel(COMMANDS);
         let shown = Arc::new(watch::channel(Arc::new(Snapshot::default())).0);
         let gauges = Arc::new(Gauges::default());
@@ -101,6 +104,7 @@ impl Server {
             http,
             http_address,
             sip,
+            endpoint,
             role,
             commands,
             web,
@@ -135,6 +139,7 @@ impl Server {
         let Self {
             http,
             sip,
+            endpoint,
             role,
             commands,
             web,
@@ -152,7 +157,6 @@ impl Server {
             }
         };
         let local = sip.local();
-        let endpoint = sip.endpoint();
         let users = Arc::clone(&live.users);
         let sip = sip.run(endpoint, role, commands, stopped());
         let http = http::serve(http, http::router(web), stopping.subscribe());
