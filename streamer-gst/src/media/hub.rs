@@ -24,7 +24,8 @@ const OPEN_LIMIT: Duration = Duration::from_secs(10);
 const PARK_LIMIT: Duration = Duration::from_secs(5);
 /// Silence that means a viewer has vanished. Browsers send RTCP at least every 1.1 seconds while
 /// they get video; for sound alone it is every 5 seconds, up to 7.5 (RFC 3550 section 6.3.1).
-const SILENCE_LIMIT: Duration = Duration::from_millis(9_250);
+const SILENCE_LIMIT: Duration = Duration::from_millis(7_500);
+const SILENCE_LIMIT_SOUND: Duration = Duration::from_millis(9_250);
 /// How often silence is looked at.
 const SILENCE_CHECK: Duration = Duration::from_millis(250);
 /// A source without a frame after this is no better than one that failed.
@@ -189,7 +190,9 @@ enum ViewerState {
         outputs: Vec<String>,
         until: Duration,
     },
-    Playing,
+    Playing {
+        silence_limit: Duration,
+    },
 }
 
 impl Hub {
@@ -241,7 +244,7 @@ impl Hub {
                 ViewerState::Parked { until, .. }
                 | ViewerState::Opening { until, .. }
                 | ViewerState::Connecting { until, .. } => Some(until),
-                ViewerState::Playing => None,
+                ViewerState::Playing { .. } => None,
             });
         runs.chain(viewers)
             .chain(self.silence_check)
@@ -308,7 +311,7 @@ impl Hub {
                 ViewerState::Parked { until, .. }
                 | ViewerState::Opening { until, .. }
                 | ViewerState::Connecting { until, .. } => until <= now,
-                ViewerState::Playing => false,
+                ViewerState::Playing { .. } => false,
             })
             .map(|(id, _)| *id)
             .collect();
@@ -471,12 +474,18 @@ impl Hub {
         let Some(viewer) = self.viewers.get_mut(&id) else {
             return;
         };
-        let ViewerState::Connecting { outputs, .. } =
-            std::mem::replace(&mut viewer.state, ViewerState::Playing)
-        else {
+        let ViewerState::Connecting { outputs, .. } = &mut viewer.state else {
             return;
         };
+        let outputs = std::mem::take(outputs);
         let stream = &self.streams[viewer.stream];
+        let sound_only = outputs.iter().all(|output| output == "audio");
+        let silence_limit = if sound_only {
+            SILENCE_LIMIT_SOUND
+        } else {
+            SILENCE_LIMIT
+        };
+        viewer.state = ViewerState::Playing { silence_limit };
         for output in outputs {
             let keyframe = stream.fanout.join(now, id, &output, Start::NextKeyframe);
             stream.force(keyframe, &output);
@@ -486,15 +495,17 @@ impl Hub {
     }
 
     fn check_silence(&mut self, now: Duration) {
-        let playing: Vec<ViewerId> = self
+        let playing: Vec<(ViewerId, Duration)> = self
             .viewers
             .iter()
-            .filter(|(_, viewer)| matches!(viewer.state, ViewerState::Playing))
-            .map(|(id, _)| *id)
+            .filter_map(|(id, viewer)| match viewer.state {
+                ViewerState::Playing { silence_limit } => Some((*id, silence_limit)),
+                _ => None,
+            })
             .collect();
-        for viewer in &playing {
+        for (viewer, limit) in &playing {
             let silence = self.parts.engine.silence(*viewer);
-            if silence.is_some_and(|silence| silence >= SILENCE_LIMIT) {
+            if silence.is_some_and(|silence| silence >= *limit) {
                 self.end(*viewer, "nothing has been heard from the viewer");
             }
         }
@@ -508,7 +519,7 @@ impl Hub {
         };
         let answered = matches!(
             entry.state,
-            ViewerState::Connecting { .. } | ViewerState::Playing
+            ViewerState::Connecting { .. } | ViewerState::Playing { .. }
         );
         let parked = matches!(entry.state, ViewerState::Parked { .. });
         self.remove(viewer);
@@ -545,7 +556,7 @@ impl Hub {
             return;
         };
         match viewer.state {
-            ViewerState::Connecting { .. } | ViewerState::Playing => self.close_engine(id),
+            ViewerState::Connecting { .. } | ViewerState::Playing { .. } => self.close_engine(id),
             // handle_opened closes what comes out of it.
             ViewerState::Opening { .. } | ViewerState::Parked { .. } => {}
         }

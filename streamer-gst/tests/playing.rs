@@ -1,0 +1,213 @@
+//! Streams as a viewer sees them, through real pipelines and a real connection.
+
+mod peer;
+
+use std::time::Instant;
+
+use peer::{PICTURE, Peer, SOUND, Streamer};
+use streamer_gst::media::{Media, Refusal, StreamImage, StreamState};
+
+fn both() -> String {
+    format!("{PICTURE}{SOUND}")
+}
+
+#[test]
+fn picture_and_sound_arrive_and_one_encoder_serves_two_viewers() {
+    let mut streamer = Streamer::start(&[("demo", &both())]);
+    streamer.stream("demo", StreamState::Live);
+    let (first, one) = streamer.play("demo");
+    let (_, two) = streamer.play("demo");
+    one.receive(30, 30);
+    two.receive(30, 30);
+    let state = streamer.media.state();
+    assert_eq!(
+        state["encoders"],
+        serde_json::json!({"vp8enc": 1, "opusenc": 1})
+    );
+    assert_eq!(state["viewers"], 2);
+    streamer.media.close(first, "enough");
+    two.received();
+    two.receive(30, 30);
+    assert!(!streamer.has_gone(first));
+    streamer.stop();
+    assert_eq!(streamer.media.state()["viewers"], 0);
+}
+
+#[test]
+fn a_wrong_fingerprint_gets_no_media() {
+    let mut streamer = Streamer::start(&[("demo", &both())]);
+    let peer = Peer::new();
+    let (before, rest) = peer.offer.split_once("a=fingerprint:sha-256 ").unwrap();
+    let real = &rest[..95];
+    let digit = if real.starts_with('0') { "1" } else { "0" };
+    let false_one = format!("{digit}{}", &real[1..]);
+    let offer = format!("{before}a=fingerprint:sha-256 {rest}").replace(real, &false_one);
+    let (id, answer) = streamer.open("demo", offer.as_bytes());
+    peer.take(&answer.unwrap());
+    assert_eq!(
+        streamer.gone(id),
+        "the certificate is not the one the offer named"
+    );
+    assert_eq!(peer.received(), 0);
+}
+
+#[test]
+fn a_viewer_that_vanishes_is_gone_within_ten_seconds() {
+    let mut streamer = Streamer::start(&[("demo", &both())]);
+    let (id, peer) = streamer.play("demo");
+    peer.receive(5, 5);
+    let left = Instant::now();
+    // webrtcbin says nothing when it is stopped: like a killed browser.
+    drop(peer);
+    assert_eq!(streamer.gone(id), "nothing has been heard from the viewer");
+    assert!(left.elapsed().as_secs() < 10, "{:?}", left.elapsed());
+}
+
+#[test]
+fn a_missing_camera_is_listed_with_its_error() {
+    let camera = "v4l2src device=/dev/video99 ! videoconvert ! vp8enc ! tee name=video";
+    let mut streamer = Streamer::start(&[("camera", camera)]);
+    let info = streamer.stream("camera", StreamState::Failed);
+    let error = info.error.unwrap();
+    assert!(error.contains("video99") && !error.contains('/'), "{error}");
+    let peer = Peer::new();
+    let (_, answer) = streamer.open("camera", peer.offer.as_bytes());
+    assert!(matches!(answer, Err(Refusal::NotRunning(_))), "{answer:?}");
+}
+
+#[test]
+fn mistakes_in_a_description_are_told_with_file_and_line() {
+    let mut streamer = Streamer::start(&[
+        ("element", "videotestsrc\n ! vp8encoder\n ! tee name=video"),
+        (
+            "property",
+            "videotestsrc\n ! vp8enc sped=1 ! tee name=video",
+        ),
+        ("raw", "videotestsrc is-live=true ! tee name=video"),
+        (
+            "vp9",
+            "videotestsrc is-live=true ! video/x-raw,format=Y444 ! vp9enc ! tee name=video",
+        ),
+        (
+            "high",
+            "videotestsrc is-live=true ! x264enc ! video/x-h264,profile=high ! tee name=video",
+        ),
+        (
+            "swapped",
+            "audiotestsrc is-live=true ! opusenc ! tee name=video",
+        ),
+    ]);
+    for (name, expected) in [
+        (
+            "element",
+            "element.launch:2: there is no element \"vp8encoder\"",
+        ),
+        ("property", "property.launch:2: "),
+        ("raw", "raw media"),
+        ("vp9", "I420"),
+        ("high", "constrained-baseline"),
+        ("swapped", "carries opus"),
+    ] {
+        let error = streamer.stream(name, StreamState::Failed).error.unwrap();
+        assert!(error.contains(expected), "{name}: {error}");
+        assert!(!error.contains("/tmp"), "{name}: {error}");
+    }
+}
+
+/// A film of one second, made on the spot.
+fn film(streamer: &Streamer) -> String {
+    let path = streamer.directory().join("film.webm");
+    let made = std::process::Command::new("gst-launch-1.0")
+        .args(["-q", "videotestsrc", "num-buffers=30", "!"])
+        .args(["video/x-raw,width=160,height=120,framerate=30/1", "!"])
+        .args(["vp8enc", "!", "webmmux", "!", "filesink"])
+        .arg(format!("location={}", path.display()))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    format!(
+        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=I420 \
+         ! vp8enc deadline=1 cpu-used=8 ! tee name=video allow-not-linked=true\n",
+        path.display()
+    )
+}
+
+#[test]
+fn the_end_of_a_film_ends_its_calls_and_a_loop_goes_on_without_a_step_back() {
+    let maker = Streamer::start(&[("unused", PICTURE)]);
+    let film = film(&maker);
+    let looped = format!("#: loop yes\n{film}");
+    let mut streamer = Streamer::start(&[("once", &film), ("again", &looped)]);
+    streamer.stream("once", StreamState::Live);
+    streamer.stream("again", StreamState::Live);
+    let (once, _peer) = streamer.play("once");
+    let (again, peer) = streamer.play("again");
+    assert_eq!(streamer.gone(once), "the stream has ended");
+    streamer.stream("once", StreamState::Live);
+    // Three times the film, on one connection, and no faster than it was made.
+    let begun = Instant::now();
+    let packets = peer.receive(90, 0);
+    assert!(begun.elapsed().as_millis() > 2000, "{:?}", begun.elapsed());
+    for pair in packets.windows(2) {
+        let step = pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32;
+        // At 90 kHz: never back, never a jump of more than two seconds.
+        assert!((0..180_000).contains(&step), "{step}");
+    }
+    assert!(!streamer.has_gone(again));
+}
+
+/// Width and height of a JPEG, from its first SOF segment.
+fn size_of_jpeg(jpeg: &[u8]) -> (u16, u16) {
+    let mut at = 2;
+    while at + 9 < jpeg.len() {
+        let number = |i: usize| u16::from_be_bytes([jpeg[i], jpeg[i + 1]]);
+        if jpeg[at + 1] == 0xc0 {
+            return (number(at + 7), number(at + 5));
+        }
+        at += 2 + usize::from(number(at + 2));
+    }
+    panic!("no size in {} bytes", jpeg.len());
+}
+
+#[test]
+fn stills_come_from_the_stream_or_from_a_file() {
+    let big = PICTURE.replace("width=160,height=120", "width=1280,height=720");
+    let mut streamer = Streamer::start(&[("demo", &big), ("sound", SOUND)]);
+    assert_eq!(
+        streamer.stream("demo", StreamState::Live).image,
+        StreamImage::Own
+    );
+    assert_eq!(
+        streamer.stream("sound", StreamState::Live).image,
+        StreamImage::None
+    );
+    let jpeg = streamer
+        .media
+        .image("demo")
+        .blocking_recv()
+        .unwrap()
+        .unwrap();
+    assert!(jpeg.starts_with(&[0xff, 0xd8]) && jpeg.len() <= 48 * 1024);
+    assert_eq!(size_of_jpeg(&jpeg), (640, 360));
+    let again = streamer
+        .media
+        .image("demo")
+        .blocking_recv()
+        .unwrap()
+        .unwrap();
+    assert_eq!(again, jpeg);
+    let none = streamer.media.image("sound").blocking_recv().unwrap();
+    assert!(matches!(none, Err(Refusal::NotRunning(_))));
+    // The same picture as a file beside a description.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("still.jpg"), &jpeg).unwrap();
+    let text = format!("#: image still.jpg\n{SOUND}");
+    std::fs::write(directory.path().join("radio.launch"), text).unwrap();
+    let config = streamer_gst::media::Config {
+        pipelines: directory.path().to_owned(),
+        ..Default::default()
+    };
+    let (media, _events) = streamer_gst::media::start(&config).unwrap();
+    let still = media.image("radio").blocking_recv().unwrap().unwrap();
+    assert_eq!(size_of_jpeg(&still), (640, 360));
+}
