@@ -2,15 +2,23 @@
 //!
 //! Only the module `gst` may name GStreamer; everything else is tested without it.
 
+pub mod agent;
 pub mod codec;
+mod config;
 pub mod description;
 pub mod engine;
+mod error;
 pub mod fanout;
 pub mod gst;
 pub mod limits;
 pub mod media;
 pub mod offer;
+mod server;
 pub mod source;
 
 #[cfg(test)]
 mod mutation;
+
+pub use config::Config;
+pub use error::Error;
+pub use server::Server;

@@ -1,5 +1,5 @@
 //! The streamer as SIP sees it: it registers its streams, answers INVITE, and ends calls on BYE
-//! or when the media says so. Media is behind the trait [`Media`]; nothing here knows GStreamer.
+//! or when the media says so. Media is behind a trait; nothing here knows GStreamer.
 
 mod registration;
 #[cfg(test)]
@@ -7,6 +7,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,28 +16,27 @@ use sip::{
     ClientId, Dialog, Endpoint, Event, Method, Name, NameAddr, Reason, Request, Response, ServerId,
     StatusCode, Uri,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::media::{MediaEvent, Refusal, StreamInfo, ViewerId};
+use crate::engine::ViewerId;
+use crate::media::{Media, MediaEvent, Refusal, StreamInfo};
 use registration::{Registration, granted_lease};
 
 /// Methods that we answer.
 const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS";
 
-/// What the agent asks of the media. Nothing here waits: what takes time comes back as a
-/// [`MediaEvent`].
-pub trait Media: Send {
-    /// Every stream, as the directory shows it.
-    fn streams(&self) -> Vec<StreamInfo>;
-
-    /// Makes a viewer of `stream` out of an SDP offer; [`MediaEvent::Answered`] follows.
-    fn open(&mut self, stream: &str, viewer: ViewerId, offer: Bytes);
-
-    /// Ends a viewer, whatever its state. No event follows.
-    fn close(&mut self, viewer: ViewerId, reason: &str);
-
-    /// Asks for a picture of `stream`; [`MediaEvent::Image`] follows.
-    fn image(&mut self, stream: &str);
+/// What the rest of the streamer tells the agent.
+#[derive(Debug)]
+pub enum Command {
+    /// Something happened in the media.
+    Media(MediaEvent),
+    /// The picture that was asked for, or why there is none.
+    Picture {
+        /// Of which stream.
+        stream: String,
+        /// A JPEG.
+        result: Result<Bytes, Refusal>,
+    },
 }
 
 /// Where the agent stands and how it answers.
@@ -65,9 +65,11 @@ pub struct Shown {
 }
 
 /// The SIP role of the streamer.
-pub struct Agent<M> {
+pub struct Agent {
     settings: Settings,
-    media: M,
+    media: Arc<dyn Media>,
+    /// Asks for pictures, by stream; each comes back as [`Command::Picture`].
+    painter: mpsc::Sender<String>,
     registrations: BTreeMap<String, Registration>,
     calls: HashMap<String, Call>,
     viewers: HashMap<ViewerId, String>,
@@ -98,18 +100,20 @@ enum State {
     Confirmed { dialog: Dialog },
 }
 
-impl<M: Media> Agent<M> {
+impl Agent {
     /// An agent that registers as soon as it runs, and a window on its counts.
     pub fn new(
         now: Instant,
         settings: Settings,
-        media: M,
+        media: Arc<dyn Media>,
+        painter: mpsc::Sender<String>,
         endpoint: &mut Endpoint,
     ) -> (Self, watch::Receiver<Shown>) {
         let (shown, watcher) = watch::channel(Shown::default());
         let mut agent = Agent {
             settings,
             media,
+            painter,
             registrations: BTreeMap::new(),
             calls: HashMap::new(),
             viewers: HashMap::new(),
@@ -128,7 +132,11 @@ impl<M: Media> Agent<M> {
         let shown = Shown {
             calls: self.calls.len(),
             transactions: endpoint.transactions(),
-            registered: self.registrations.values().filter(|lease| lease.live).count(),
+            registered: self
+                .registrations
+                .values()
+                .filter(|lease| lease.live)
+                .count(),
         };
         self.shown.send_replace(shown);
     }
@@ -225,7 +233,9 @@ impl<M: Media> Agent<M> {
             }
             StatusCode::INTERVAL_TOO_BRIEF => {
                 let minimum = response.headers.get(Name::MinExpires);
-                let minimum = minimum.and_then(|text| text.trim().parse().ok()).unwrap_or(60);
+                let minimum = minimum
+                    .and_then(|text| text.trim().parse().ok())
+                    .unwrap_or(60);
                 lease.lengthen(now, Duration::from_secs(minimum));
             }
             status => {
@@ -291,7 +301,12 @@ impl<M: Media> Agent<M> {
         let from = request.from();
         let caller = from.display.as_ref().or(from.uri.user.as_ref());
         let caller = caller.cloned().unwrap_or_default();
-        tracing::info!(call_id = request.call_id(), stream, viewer = caller, "call comes in");
+        tracing::info!(
+            call_id = request.call_id(),
+            stream,
+            viewer = caller,
+            "call comes in"
+        );
         self.viewers.insert(viewer, request.call_id().to_owned());
         self.media.open(&stream, viewer, request.body.clone());
         let call = Call {
@@ -322,7 +337,10 @@ impl<M: Media> Agent<M> {
                 }
             };
             return Err(if inside {
-                refuse(StatusCode::NOT_ACCEPTABLE_HERE, "The call cannot be changed")
+                refuse(
+                    StatusCode::NOT_ACCEPTABLE_HERE,
+                    "The call cannot be changed",
+                )
             } else {
                 refuse(StatusCode::LOOP_DETECTED, "The call is here already")
             });
@@ -331,7 +349,10 @@ impl<M: Media> Agent<M> {
             return Err(refuse(StatusCode::CALL_DOES_NOT_EXIST, ""));
         }
         if self.ending {
-            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "The streamer is stopping"));
+            return Err(refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The streamer is stopping",
+            ));
         }
         if !self.registrations.contains_key(stream) {
             return Err(refuse(StatusCode::NOT_FOUND, "No such stream"));
@@ -339,7 +360,9 @@ impl<M: Media> Agent<M> {
         let required: Vec<&str> = request.headers.values(Name::Require).collect();
         if !required.is_empty() {
             let mut refusal = refuse(StatusCode::BAD_EXTENSION, "");
-            refusal.headers.push(Name::Unsupported, &required.join(", "));
+            refusal
+                .headers
+                .push(Name::Unsupported, &required.join(", "));
             return Err(refusal);
         }
         if request.body.is_empty() {
@@ -391,17 +414,15 @@ impl<M: Media> Agent<M> {
                 let dialog = Dialog::uas(&request, &tag);
                 call.state = State::Accepted { invite, dialog };
                 endpoint.accept(now, invite, answer);
-                self.tell_news(now, &call_id);
             }
             Err(refusal) => {
                 tracing::info!(call_id, stream = call.stream, viewer = call.caller,
                     reason = %refusal, "call refused");
-                let mut answer = Response::to_request(&request, refusal.status());
+                let (status, retry_after) = status_of(&refusal);
+                let mut answer = Response::to_request(&request, status);
                 answer = answer.with_reason(&refusal.to_string());
-                if refusal.status() == StatusCode::SERVICE_UNAVAILABLE
-                    || refusal.status() == StatusCode::BUSY_HERE
-                {
-                    answer.headers.push(Name::RetryAfter, "5");
+                if let Some(seconds) = retry_after {
+                    answer.headers.push(Name::RetryAfter, seconds);
                 }
                 endpoint.respond(now, invite, answer);
                 self.forget(&call_id);
@@ -416,7 +437,11 @@ impl<M: Media> Agent<M> {
         request: &Request,
         endpoint: &mut Endpoint,
     ) {
-        let known = match self.calls.get_mut(request.call_id()).map(|call| &mut call.state) {
+        let known = match self
+            .calls
+            .get_mut(request.call_id())
+            .map(|call| &mut call.state)
+        {
             Some(State::Accepted { dialog, .. } | State::Confirmed { dialog }) => {
                 dialog.accepts(request)
             }
@@ -427,7 +452,6 @@ impl<M: Media> Agent<M> {
         if status.is_success() {
             let reason = request.headers.get(Name::Reason).and_then(Reason::parse);
             let reason = reason.map_or_else(|| "The viewer left".to_owned(), |reason| reason.text);
-            self.tell_news(now, request.call_id());
             self.end(request.call_id(), &reason);
         }
     }
@@ -452,13 +476,18 @@ impl<M: Media> Agent<M> {
                 }
             }
         }
-        self.tell_news(now, call_id);
         self.end(call_id, &reason.text);
     }
 
     fn end(&mut self, call_id: &str, reason: &str) {
         if let Some(call) = self.forget(call_id) {
-            tracing::info!(call_id, stream = call.stream, viewer = call.caller, reason, "call ends");
+            tracing::info!(
+                call_id,
+                stream = call.stream,
+                viewer = call.caller,
+                reason,
+                "call ends"
+            );
             self.media.close(call.viewer, reason);
         }
     }
@@ -469,9 +498,8 @@ impl<M: Media> Agent<M> {
         Some(call)
     }
 
-    fn tell_news(&mut self, now: Instant, call_id: &str) {
-        let stream = self.calls.get(call_id).map(|call| call.stream.clone());
-        if let Some(lease) = stream.and_then(|stream| self.registrations.get_mut(&stream)) {
+    fn tell_news(&mut self, now: Instant, stream: &str) {
+        if let Some(lease) = self.registrations.get_mut(stream) {
             lease.tell_news(now);
         }
     }
@@ -486,7 +514,11 @@ impl<M: Media> Agent<M> {
         endpoint: &mut Endpoint,
     ) {
         let stream = request.uri.user.as_deref().unwrap_or_default();
-        let info = self.media.streams().into_iter().find(|info| info.name == stream);
+        let info = self
+            .media
+            .streams()
+            .into_iter()
+            .find(|info| info.name == stream);
         let wants = |kind: &str| {
             let mut kinds = request.headers.values(Name::Accept);
             kinds.any(|value| value.split(';').next().is_some_and(|v| v.trim() == kind))
@@ -497,14 +529,19 @@ impl<M: Media> Agent<M> {
             } else {
                 StatusCode::NOT_FOUND
             };
-            endpoint.respond(now, id, with_abilities(Response::to_request(request, status)));
+            endpoint.respond(
+                now,
+                id,
+                with_abilities(Response::to_request(request, status)),
+            );
             return;
         };
         if wants("image/jpeg") {
             let waiting = self.pictures.entry(stream.to_owned()).or_default();
             waiting.push(id);
-            if waiting.len() == 1 {
-                self.media.image(stream);
+            if waiting.len() == 1 && self.painter.try_send(stream.to_owned()).is_err() {
+                let why = Refusal::Failed("too many pictures are asked for".to_owned());
+                self.handle_picture(now, stream, Err(&why), endpoint);
             }
             return;
         }
@@ -517,41 +554,53 @@ impl<M: Media> Agent<M> {
         endpoint.respond(now, id, answer);
     }
 
-    fn handle_image(
+    fn handle_picture(
         &mut self,
         now: Instant,
         stream: &str,
-        image: Option<&Bytes>,
+        result: Result<&Bytes, &Refusal>,
         endpoint: &mut Endpoint,
     ) {
         for id in self.pictures.remove(stream).unwrap_or_default() {
             let Some(request) = endpoint.server_request(id) else {
                 continue;
             };
-            let answer = match image {
-                Some(image) => {
+            let answer = match result {
+                Ok(picture) => {
                     let mut answer = Response::to_request(request, StatusCode::OK);
-                    answer.set_body("image/jpeg", image.clone());
+                    answer.set_body("image/jpeg", picture.clone());
                     answer
                 }
-                None => Response::to_request(request, StatusCode::NOT_ACCEPTABLE)
-                    .with_reason("The stream has no picture"),
+                Err(refusal) => Response::to_request(request, StatusCode::TEMPORARILY_UNAVAILABLE)
+                    .with_reason(&refusal.to_string()),
             };
             endpoint.respond(now, id, answer);
         }
     }
 }
 
+/// How SIP puts a refusal, and after how many seconds another try makes sense.
+fn status_of(refusal: &Refusal) -> (StatusCode, Option<&'static str>) {
+    match refusal {
+        Refusal::BadOffer(_) | Refusal::NoCommonCodec(_) => (StatusCode::NOT_ACCEPTABLE_HERE, None),
+        Refusal::Full(_) => (StatusCode::BUSY_HERE, Some("5")),
+        Refusal::NoSuchStream(_) => (StatusCode::NOT_FOUND, None),
+        Refusal::NotRunning(_) => (StatusCode::SERVICE_UNAVAILABLE, Some("2")),
+        Refusal::Failed(_) => (StatusCode::SERVER_INTERNAL_ERROR, None),
+    }
+}
+
 fn with_abilities(mut answer: Response) -> Response {
     answer.headers.push(Name::Allow, ALLOW);
-    answer
-        .headers
-        .push(Name::Accept, "application/sdp, application/json, image/jpeg");
+    answer.headers.push(
+        Name::Accept,
+        "application/sdp, application/json, image/jpeg",
+    );
     answer
 }
 
-impl<M: Media> Role for Agent<M> {
-    type Command = MediaEvent;
+impl Role for Agent {
+    type Command = Command;
 
     fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         match event {
@@ -576,7 +625,8 @@ impl<M: Media> Role for Agent<M> {
             }
             Event::Unacknowledged { id } => {
                 let call_id = self.calls.iter().find_map(|(call_id, call)| {
-                    let waits = matches!(call.state, State::Accepted { invite, .. } if invite == id);
+                    let waits =
+                        matches!(call.state, State::Accepted { invite, .. } if invite == id);
                     waits.then(|| call_id.clone())
                 });
                 if let Some(call_id) = call_id {
@@ -616,25 +666,25 @@ impl<M: Media> Role for Agent<M> {
         self.show(endpoint);
     }
 
-    fn handle_command(&mut self, now: Instant, event: MediaEvent, endpoint: &mut Endpoint) {
-        match event {
-            MediaEvent::Answered { viewer, result } => {
+    fn handle_command(&mut self, now: Instant, command: Command, endpoint: &mut Endpoint) {
+        match command {
+            Command::Media(MediaEvent::Answered { viewer, result }) => {
                 self.handle_answered(now, viewer, result, endpoint);
             }
-            MediaEvent::Gone { viewer, reason } => {
+            Command::Media(MediaEvent::Gone { viewer, reason }) => {
                 if let Some(call_id) = self.viewers.get(&viewer).cloned() {
                     let reason = Reason::new(480, &reason);
                     self.hang_up(now, &call_id, &reason, endpoint);
                 }
             }
-            MediaEvent::Changed => {
+            Command::Media(
+                MediaEvent::Changed { stream } | MediaEvent::ViewersChanged { stream },
+            ) => {
                 self.adopt_streams(now, endpoint);
-                for lease in self.registrations.values_mut() {
-                    lease.tell_news(now);
-                }
+                self.tell_news(now, &stream);
             }
-            MediaEvent::Image { stream, image } => {
-                self.handle_image(now, &stream, image.as_ref(), endpoint);
+            Command::Picture { stream, result } => {
+                self.handle_picture(now, &stream, result.as_ref(), endpoint);
             }
         }
         self.register_what_is_due(now, endpoint);
@@ -650,7 +700,10 @@ impl<M: Media> Role for Agent<M> {
         if self.ending {
             return None;
         }
-        self.registrations.values().filter_map(Registration::next).min()
+        self.registrations
+            .values()
+            .filter_map(Registration::next)
+            .min()
     }
 
     fn handle_shutdown(&mut self, now: Instant, endpoint: &mut Endpoint) {

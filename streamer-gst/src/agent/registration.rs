@@ -113,7 +113,10 @@ impl Registration {
     pub(crate) fn failed(&mut self, now: Instant) {
         self.pending = false;
         self.live = false;
-        self.next = Some(self.next.map_or(now + self.retry, |next| next.min(now + self.retry)));
+        self.next = Some(
+            self.next
+                .map_or(now + self.retry, |next| next.min(now + self.retry)),
+        );
         self.retry = (self.retry * 2).min(LAST_RETRY);
     }
 }

@@ -1,34 +1,52 @@
 //! The agent against a signaling server and a caller made of bare endpoints, under a virtual
 //! clock and with a fake media.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use sip::endpoint::Config;
+use tokio::sync::oneshot;
 
 use super::*;
+use crate::media::{StreamImage, StreamState};
 
 /// Media that notes what it is asked; the test gives the events.
-#[derive(Clone, Default)]
-struct Fake(Arc<Mutex<Vec<String>>>);
+#[derive(Default)]
+struct Fake(Mutex<Vec<String>>);
 
 impl Media for Fake {
     fn streams(&self) -> Vec<StreamInfo> {
         vec![StreamInfo {
             name: "test".to_owned(),
-            ..StreamInfo::default()
+            title: BTreeMap::from([(String::new(), "Test".to_owned())]),
+            description: BTreeMap::new(),
+            image: StreamImage::Own,
+            codecs: Vec::new(),
+            rungs: Vec::new(),
+            state: StreamState::Live,
+            error: None,
+            viewers: 0,
+            capacity: 10,
         }]
     }
 
-    fn open(&mut self, stream: &str, viewer: ViewerId, _: Bytes) {
-        self.note(format!("open {stream} {}", viewer.0));
+    fn open(&self, stream: &str, viewer: ViewerId, _: Bytes) {
+        self.note(format!("open {stream} {viewer}"));
     }
 
-    fn close(&mut self, viewer: ViewerId, reason: &str) {
-        self.note(format!("close {} {reason}", viewer.0));
+    fn close(&self, viewer: ViewerId, reason: &str) {
+        self.note(format!("close {viewer} {reason}"));
     }
 
-    fn image(&mut self, stream: &str) {
-        self.note(format!("image {stream}"));
+    fn image(&self, _: &str) -> oneshot::Receiver<Result<Bytes, Refusal>> {
+        oneshot::channel().1
+    }
+
+    fn state(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    fn stop(&self) -> oneshot::Receiver<()> {
+        oneshot::channel().1
     }
 }
 
@@ -45,10 +63,11 @@ impl Fake {
 /// The agent's socket and the one at the other end of the link.
 struct Link {
     now: Instant,
-    agent: Agent<Fake>,
+    agent: Agent,
     near: Endpoint,
     far: Endpoint,
-    media: Fake,
+    media: Arc<Fake>,
+    painter: mpsc::Receiver<String>,
 }
 
 fn address(host: u8) -> SocketAddr {
@@ -80,15 +99,17 @@ impl Link {
             instance: "urn:uuid:1".to_owned(),
             answer: StatusCode::ACCEPTED,
         };
-        let media = Fake::default();
+        let media = Arc::new(Fake::default());
+        let (paint, painter) = mpsc::channel(1);
         let mut near = endpoint(1);
-        let (agent, _) = Agent::new(now, settings, media.clone(), &mut near);
+        let (agent, _) = Agent::new(now, settings, media.clone(), paint, &mut near);
         Link {
             now,
             agent,
             near,
             far: endpoint(2),
             media,
+            painter,
         }
     }
 
@@ -102,11 +123,13 @@ impl Link {
             self.far.handle_timeout(self.now);
             let mut moved = false;
             while let Some(transmit) = self.near.poll_transmit() {
-                self.far.handle_datagram(self.now, address(1), transmit.payload);
+                self.far
+                    .handle_datagram(self.now, address(1), transmit.payload);
                 moved = true;
             }
             while let Some(transmit) = self.far.poll_transmit() {
-                self.near.handle_datagram(self.now, address(2), transmit.payload);
+                self.near
+                    .handle_datagram(self.now, address(2), transmit.payload);
                 moved = true;
             }
             while let Some(event) = self.near.poll_event() {
@@ -127,7 +150,11 @@ impl Link {
     }
 
     fn event(&mut self, event: MediaEvent) {
-        self.agent.handle_command(self.now, event, &mut self.near);
+        self.command(Command::Media(event));
+    }
+
+    fn command(&mut self, command: Command) {
+        self.agent.handle_command(self.now, command, &mut self.near);
         self.settle();
     }
 
@@ -157,7 +184,8 @@ impl Link {
     }
 
     fn answer(&mut self, (id, request): (ServerId, Request), status: StatusCode) {
-        self.far.respond(self.now, id, Response::to_request(&request, status));
+        self.far
+            .respond(self.now, id, Response::to_request(&request, status));
         self.settle();
     }
 
@@ -205,7 +233,10 @@ fn streams_register_with_their_description_and_refresh_before_half_the_lease() {
     assert_eq!(register.method, Method::Register);
     assert_eq!(register.headers.get(Name::Expires), Some("60"));
     let contact = register.contact().unwrap();
-    assert_eq!(contact.params.get("+sip.instance"), Some("\"<urn:uuid:1>\""));
+    assert_eq!(
+        contact.params.get("+sip.instance"),
+        Some("\"<urn:uuid:1>\"")
+    );
     let info: serde_json::Value = serde_json::from_slice(&register.body).unwrap();
     assert_eq!(info["name"], "test");
     assert_eq!(info.get("calls"), None);
@@ -251,7 +282,10 @@ fn a_cancelled_call_is_refused_487_and_its_late_answer_forgotten() {
     let id = link.send(invite);
     link.far.cancel(link.now, id);
     assert_eq!(link.response().status, StatusCode::REQUEST_TERMINATED);
-    assert_eq!(link.media.asked(), ["open test 1", "close 1 The viewer gave up"]);
+    assert_eq!(
+        link.media.asked(),
+        ["open test 1", "close 1 The viewer gave up"]
+    );
     link.event(MediaEvent::Answered {
         viewer: ViewerId(1),
         result: Ok("late".to_owned()),
@@ -379,10 +413,10 @@ fn a_stream_answers_questions_about_itself() {
     assert_eq!(info["name"], "test");
     picture.headers.push(Name::Accept, "image/jpeg");
     link.send(picture);
-    assert_eq!(link.media.asked(), ["image test"]);
-    link.event(MediaEvent::Image {
+    assert_eq!(link.painter.try_recv().unwrap(), "test");
+    link.command(Command::Picture {
         stream: "test".to_owned(),
-        image: Some(Bytes::from_static(b"jpeg")),
+        result: Ok(Bytes::from_static(b"jpeg")),
     });
     let answer = link.response();
     assert_eq!(answer.content_type().as_deref(), Some("image/jpeg"));

@@ -1,0 +1,216 @@
+//! Flags, environment variables and defaults of the streamer.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::media;
+
+/// Configuration of the streamer: flag, else environment variable, else the default shown.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct Config {
+    /// Streams to run: names of files in the directory, without ending; all of them when none is
+    /// given
+    #[arg(value_name = "STREAM")]
+    pub streams: Vec<String>,
+
+    /// Directory of the pipeline descriptions (NAME.launch)
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RUSTICAST_PIPELINES",
+        default_value = "pipelines"
+    )]
+    pub pipelines: PathBuf,
+
+    /// Address of the signaling server (SIP over UDP)
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_SIGNALING",
+        default_value = "127.0.0.1:5060"
+    )]
+    pub signaling: SocketAddr,
+
+    /// Most viewers at a time, over all streams; the limit of open files may lower it
+    #[arg(
+        long,
+        value_name = "N",
+        env = "RUSTICAST_MAX_VIEWERS",
+        default_value_t = 100
+    )]
+    pub max_viewers: usize,
+
+    /// Local address that media is offered on, instead of those of all interfaces; can be repeated
+    #[arg(
+        long = "media-address",
+        value_name = "IP",
+        env = "RUSTICAST_MEDIA_ADDRESS",
+        value_delimiter = ','
+    )]
+    pub media_addresses: Vec<IpAddr>,
+
+    /// What tells this streamer from others of the same streams, the same after a restart; by
+    /// default made of host name and directory
+    #[arg(long, value_name = "UUID", env = "RUSTICAST_INSTANCE")]
+    pub instance: Option<Uuid>,
+
+    /// SIP status that accepts a call: 202, or 200 for tools that insist on it
+    #[arg(
+        long,
+        value_name = "CODE",
+        env = "RUSTICAST_ANSWER_CODE",
+        default_value_t = 202,
+        value_parser = clap::value_parser!(u16).range(200..300)
+    )]
+    pub answer_code: u16,
+
+    /// Address put into SIP Contact when the signaling server sees us under another one
+    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_STREAMER_ADVERTISE")]
+    pub advertise: Option<SocketAddr>,
+
+    /// Address for operators: health, metrics, live objects; none when absent
+    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_STREAMER_ADMIN")]
+    pub admin: Option<SocketAddr>,
+
+    /// Allow a signaling server on another machine although SIP has neither encryption nor
+    /// passwords
+    #[arg(long, env = "RUSTICAST_INSECURE")]
+    pub insecure: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let media = media::Config::default();
+        Self {
+            streams: media.streams,
+            pipelines: media.pipelines,
+            signaling: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)),
+            max_viewers: media.max_viewers,
+            media_addresses: media.media_addresses,
+            instance: None,
+            answer_code: 202,
+            advertise: None,
+            admin: None,
+            insecure: false,
+        }
+    }
+}
+
+impl Config {
+    /// Finds what cannot work before anything is bound.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] with one sentence that names the flag.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |why: String| Err(Error::Config { why });
+        if self.signaling.port() == 0 || self.signaling.ip().is_unspecified() {
+            return refuse(format!(
+                "--signaling {} is not an address to send to",
+                self.signaling
+            ));
+        }
+        if !self.signaling.ip().is_loopback() && !self.insecure {
+            return refuse(format!(
+                "--signaling {} is on another machine and SIP has no credentials yet: \
+                 add --insecure if the network between them is yours alone",
+                self.signaling
+            ));
+        }
+        if let Some(advertise) = self.advertise {
+            if advertise.port() == 0 || advertise.ip().is_unspecified() {
+                return refuse(format!(
+                    "--advertise {advertise} is not an address others can send to"
+                ));
+            }
+        }
+        if self.max_viewers == 0 {
+            return refuse("--max-viewers 0 lets nobody watch".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The part that concerns media.
+    pub fn media(&self) -> media::Config {
+        media::Config {
+            pipelines: self.pipelines.clone(),
+            streams: self.streams.clone(),
+            max_viewers: self.max_viewers,
+            media_addresses: self.media_addresses.clone(),
+        }
+    }
+
+    /// The instance in Contact (RFC 5626 section 4.1): the same after a restart, another one on
+    /// another host or for another directory.
+    pub fn instance_urn(&self) -> String {
+        let instance = self.instance.unwrap_or_else(|| {
+            let host = rustix::system::uname();
+            default_instance(&host.nodename().to_string_lossy(), &self.pipelines)
+        });
+        instance.urn().to_string()
+    }
+}
+
+fn default_instance(host: &str, pipelines: &Path) -> Uuid {
+    let pipelines = pipelines
+        .canonicalize()
+        .unwrap_or_else(|_| pipelines.to_owned());
+    let name = format!("{host}/{}", pipelines.display());
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_flags_and_of_the_type_are_the_same() {
+        let command = Config::augment_args(clap::Command::new("run"));
+        let matches = command.get_matches_from(["run"]);
+        let flags = Config::from_arg_matches(&matches).unwrap();
+        assert_eq!(flags, Config::default());
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_the_name_of_the_flag() {
+        let good = Config::default();
+        for (config, flag) in [
+            (
+                Config {
+                    signaling: "192.0.2.1:5060".parse().unwrap(),
+                    ..good.clone()
+                },
+                "--insecure",
+            ),
+            (
+                Config {
+                    advertise: Some("0.0.0.0:1".parse().unwrap()),
+                    ..good.clone()
+                },
+                "--advertise",
+            ),
+            (
+                Config {
+                    max_viewers: 0,
+                    ..good
+                },
+                "--max-viewers",
+            ),
+        ] {
+            assert!(config.check().unwrap_err().to_string().contains(flag));
+        }
+    }
+
+    #[test]
+    fn the_instance_stays_the_same_and_tells_hosts_apart() {
+        let here = default_instance("a", Path::new("pipelines"));
+        assert_eq!(here, default_instance("a", Path::new("pipelines")));
+        assert_ne!(here, default_instance("b", Path::new("pipelines")));
+        assert!(Config::default().instance_urn().starts_with("urn:uuid:"));
+    }
+}
