@@ -24,7 +24,7 @@ use crate::session::{Direction, MAX_SESSIONS, Sessions};
 /// How long a streamer may send nothing, not even 100, before the next one of its stream is
 /// tried.
 pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(2);
-/// How long a call may go unanswered. A little less than the 32 s after which its caller gives
+/// How long a request for a stream may go unanswered. A little less than the 32 s after which its caller gives
 /// up by itself, so that the caller learns from our 408 whose silence it was.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// The endpoint forgets an accepted INVITE after 32 s; then its pair can be forgotten as well.
@@ -52,7 +52,7 @@ pub(crate) struct Relay {
 enum Deadline {
     /// The streamer has sent nothing for [`SILENCE_LIMIT`].
     Silence(ClientId),
-    /// No streamer has answered the call.
+    /// No streamer has answered.
     Answer(ServerId),
     /// The pair of an accepted INVITE is no longer needed.
     Settled(ServerId),
@@ -148,9 +148,9 @@ impl Relay {
             }
             let front = routing::caller_address(request, source);
             context.sessions.begin(request, &stream, front);
-            self.deadlines
-                .set(Deadline::Answer(id), context.now + ANSWER_LIMIT);
         }
+        self.deadlines
+            .set(Deadline::Answer(id), context.now + ANSWER_LIMIT);
         self.offer(context, id, request.clone(), kind, targets.into());
         Ok(())
     }
@@ -516,7 +516,7 @@ impl Relay {
                     }
                     self.offer_next(context, id);
                 }
-                // The deadline goes with the first final answer: the call is still pending.
+                // The deadline goes with the first final answer: there has been none.
                 Deadline::Answer(id) => {
                     if let Some(forward) = self.take(id) {
                         self.abandon(context, id, &forward, &no_answer());

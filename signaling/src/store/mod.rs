@@ -1,7 +1,7 @@
 //! The embedded data base, `data.xml`: what must outlive the process.
 //!
 //! Records are shared, so that a [`Snapshot`] of ten thousand calls copies pointers and no SDP.
-//! Only this module knows XML; only [`file`] and [`writer`] touch the disk.
+//! Only this module knows XML; only [`mod@file`] and [`writer`] touch the disk.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
