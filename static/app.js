@@ -88,7 +88,8 @@ function showList() {
   } else if (list?.signaling === "unreachable") {
     notice.textContent = "The signaling server does not answer: the list may be out of date.";
   }
-  notice.hidden = reachable && list?.signaling !== "unreachable";
+  // The player says the same in its own words.
+  notice.hidden = watched !== "" || (reachable && list?.signaling !== "unreachable");
   if (!list) return;
 
   const live = list.streams.filter((stream) => stream.live).length;
@@ -313,6 +314,7 @@ function route() {
   document.title = "Rusticast";
   id("status").textContent = "";
   showAbout();
+  showList();
   if (stream) player.play(stream);
 }
 

@@ -160,7 +160,7 @@ export class Player extends EventTarget {
     const turn = this.turn;
     const recent = this.#recent;
     this.askedAt = performance.now();
-    await this.#learnCodecs(recent ? 1000 : 5000);
+    await this.#learnCodecs(recent ? 1000 : 2000);
     if (turn !== this.turn) return;
 
     const whep = new Whep(`/whep/${encodeURIComponent(this.stream)}`, {
@@ -348,6 +348,11 @@ export class Player extends EventTarget {
     const because = this.reason ? ` (${this.reason})` : "";
     const waiting = (/** @type {string} */ message) => this.#again("waiting", message, undefined, error);
     const failed = (/** @type {string} */ message) => this.#again("failed", message, undefined, error);
+    const entry = this.parts.streams.stream(this.stream);
+    if (entry?.state === "failed" && error.status >= 400 && error.code !== "full") {
+      const broken = entry.error ? `: ${entry.error}` : "";
+      return waiting(`${stream} does not work at the moment${broken}. Waiting for it to be mended…`);
+    }
     switch (error.code) {
       case "aborted":
         return;
