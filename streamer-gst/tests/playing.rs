@@ -5,7 +5,7 @@ mod peer;
 use std::time::Instant;
 
 use peer::{PICTURE, Peer, SOUND, Streamer};
-use streamer_gst::media::{Media, Refusal, StreamImage, StreamState};
+use streamer_gst::media::{Config, Media, Refusal, StreamImage, StreamState};
 
 fn both() -> String {
     format!("{PICTURE}{SOUND}")
@@ -114,6 +114,28 @@ fn mistakes_in_a_description_are_told_with_file_and_line() {
     }
 }
 
+#[test]
+fn media_is_offered_on_the_chosen_addresses_only() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("demo.launch"), both()).unwrap();
+    let config = Config {
+        pipelines: directory.path().to_owned(),
+        media_addresses: vec!["127.0.0.1".parse().unwrap()],
+        ..Config::default()
+    };
+    let mut streamer = Streamer::with(&config);
+    let (_, answer) = streamer.open("demo", include_bytes!("offers/chromium.sdp"));
+    let answer = answer.unwrap();
+    let candidates: Vec<_> = answer
+        .lines()
+        .filter(|line| line.starts_with("a=candidate:"))
+        .collect();
+    assert!(!candidates.is_empty());
+    for candidate in candidates {
+        assert_eq!(candidate.split(' ').nth(4), Some("127.0.0.1"), "{answer}");
+    }
+}
+
 /// A film of one second, made on the spot.
 fn film(streamer: &Streamer) -> String {
     let path = streamer.directory().join("film.webm");
@@ -203,11 +225,10 @@ fn stills_come_from_the_stream_or_from_a_file() {
     std::fs::write(directory.path().join("still.jpg"), &jpeg).unwrap();
     let text = format!("#: image still.jpg\n{SOUND}");
     std::fs::write(directory.path().join("radio.launch"), text).unwrap();
-    let config = streamer_gst::media::Config {
+    let radio = Streamer::with(&Config {
         pipelines: directory.path().to_owned(),
-        ..Default::default()
-    };
-    let (media, _events) = streamer_gst::media::start(&config).unwrap();
-    let still = media.image("radio").blocking_recv().unwrap().unwrap();
+        ..Config::default()
+    });
+    let still = radio.media.image("radio").blocking_recv().unwrap().unwrap();
     assert_eq!(size_of_jpeg(&still), (640, 360));
 }

@@ -293,7 +293,7 @@ impl Agent {
         let stream = request.uri.user.clone().unwrap_or_default();
         if let Err(refusal) = self.check_invite(request, &stream) {
             tracing::debug!(call_id = request.call_id(), status = %refusal.status, "call refused");
-            endpoint.respond(now, id, refusal);
+            endpoint.respond(now, id, *refusal);
             return;
         }
         self.last_viewer += 1;
@@ -318,14 +318,14 @@ impl Agent {
         self.calls.insert(request.call_id().to_owned(), call);
     }
 
-    fn check_invite(&self, request: &Request, stream: &str) -> Result<(), Response> {
+    fn check_invite(&self, request: &Request, stream: &str) -> Result<(), Box<Response>> {
         let refuse = |status, reason: &str| {
             let refusal = Response::to_request(request, status);
-            if reason.is_empty() {
+            Box::new(if reason.is_empty() {
                 refusal
             } else {
                 refusal.with_reason(reason)
-            }
+            })
         };
         if let Some(call) = self.calls.get(request.call_id()) {
             // Within its own call an INVITE asks for a change, which there is none of; outside

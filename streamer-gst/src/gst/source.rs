@@ -42,6 +42,7 @@ struct GstSource {
     pipeline: gst::Pipeline,
     /// By output: where requests for keyframes go in.
     sinks: Vec<(String, gst::Pad)>,
+    feed: Arc<Feed>,
 }
 
 /// What the callbacks of one source share.
@@ -51,6 +52,8 @@ struct Feed {
     events: SourceEvents,
     /// Whether the fan-out knows of this source.
     begun: Mutex<bool>,
+    /// The source is being stopped; its successor may run already.
+    stopped: AtomicBool,
 }
 
 impl Sources for GstSources {
@@ -68,11 +71,13 @@ impl Sources for GstSources {
             fanout: fanout.clone(),
             events: events.clone(),
             begun: Mutex::new(false),
+            stopped: AtomicBool::new(false),
         });
         // From here on an error drops the source and with it the pipeline.
         let mut source = GstSource {
             pipeline,
             sinks: Vec::new(),
+            feed: feed.clone(),
         };
         let mut pacers = Vec::new();
         for output in description.outputs() {
@@ -263,6 +268,7 @@ impl Source for GstSource {
 
 impl Drop for GstSource {
     fn drop(&mut self) {
+        self.feed.stopped.store(true, Ordering::Relaxed);
         if let Some(bus) = self.pipeline.bus() {
             bus.set_sync_handler(|_, _| gst::BusSyncReply::Drop);
         }
@@ -378,6 +384,9 @@ fn callbacks(output: &str, feed: Arc<Feed>, pacer: &gst::Element) -> gst_app::Ap
             let Ok(sample) = sink.pull_sample() else {
                 return Err(gst::FlowError::Eos);
             };
+            if feed.stopped.load(Ordering::Relaxed) {
+                return Err(gst::FlowError::Flushing);
+            }
             let Some(base) = sink.base_time() else {
                 return Ok(gst::FlowSuccess::Ok);
             };

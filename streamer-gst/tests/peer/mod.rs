@@ -32,7 +32,7 @@ pub struct Streamer {
     pub media: MediaHandle,
     events: mpsc::Receiver<MediaEvent>,
     seen: Vec<MediaEvent>,
-    directory: tempfile::TempDir,
+    directory: Option<tempfile::TempDir>,
     next: u64,
 }
 
@@ -53,18 +53,25 @@ impl Streamer {
             pipelines: directory.path().to_owned(),
             ..Config::default()
         };
-        let (media, events) = start(&config).unwrap();
+        let mut streamer = Self::with(&config);
+        streamer.directory = Some(directory);
+        streamer
+    }
+
+    /// Starts whatever the configuration says.
+    pub fn with(config: &Config) -> Self {
+        let (media, events) = start(config).unwrap();
         Self {
             media,
             events,
             seen: Vec::new(),
-            directory,
+            directory: None,
             next: 0,
         }
     }
 
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        self.directory.as_ref().unwrap().path()
     }
 
     /// Waits for an event, and keeps the others for later.
