@@ -15,7 +15,9 @@ struct Flags {
     config: Config,
 }
 
-#[tokio::main]
+// One task does nearly all the work: with more threads each datagram would wake two of them.
+// Writes to the disk have a thread of their own all the same.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));

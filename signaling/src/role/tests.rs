@@ -752,3 +752,57 @@ fn proxies_on_either_side_stay_on_the_way() {
     assert_eq!(bye.headers.get(Name::Route), Some(recorded.as_str()));
     assert_eq!(world.role.counts().sessions, 0);
 }
+
+#[test]
+fn mutated_messages_never_panic_and_leave_nothing() {
+    let seeds = [
+        "REGISTER sip:192.0.2.100 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:40000;branch=z9hG4bKa\r\n\
+         From: <sip:test@h>;tag=1\r\nTo: <sip:test@h>\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\n\
+         Contact: <sip:test@192.0.2.1:40001>;+sip.instance=\"<urn:x>\";expires=60\r\n\
+         Path: <sip:192.0.2.1:40002;lr>\r\nContent-Type: application/json\r\n\r\n\
+         {\"name\":\"test\",\"calls\":[\"c\"],\"viewers\":1}",
+        "INVITE sip:test@192.0.2.100 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:40000;branch=z9hG4bKb\r\n\
+         Max-Forwards: 9\r\nFrom: \"A\" <sip:a@h>;tag=f\r\nTo: <sip:test@h>\r\nCall-ID: c\r\n\
+         CSeq: 1 INVITE\r\nContact: <sip:a@192.0.2.1:40000>\r\nRecord-Route: <sip:192.0.2.7;lr>\r\n\
+         Route: <sip:192.0.2.100;lr>\r\n\r\nv=0\r\n",
+        "SIP/2.0 202 Accepted\r\nVia: SIP/2.0/UDP 192.0.2.100:5060;branch=z9hG4bKc\r\n\
+         From: <sip:a@h>;tag=f\r\nTo: <sip:test@h>;tag=s\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\r\n",
+        "BYE sip:test@192.0.2.100 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:40000;branch=z9hG4bKd\r\n\
+         From: <sip:a@h>;tag=f\r\nTo: <sip:test@h>;tag=s\r\nCall-ID: c\r\nCSeq: 2 BYE\r\n\r\n",
+        "OPTIONS sip:192.0.2.100;after=a SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKe\r\n\
+         From: <sip:a@h>;tag=f\r\nTo: <sip:h>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\n\
+         Accept: application/json\r\n\r\n",
+    ];
+    let mut state = 11u64;
+    let mut random = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize
+    };
+    let mut world = World::new(1);
+    for round in 0..5000 {
+        let seed = seeds[random() % seeds.len()];
+        let fresh = format!("z9hG4bK{round}");
+        let mut data = seed.replace("z9hG4bK", &fresh).into_bytes();
+        for _ in 0..random() % 6 {
+            let at = random() % data.len();
+            match random() % 3 {
+                0 => data[at] = random() as u8,
+                1 => drop(data.remove(at)),
+                _ => data.insert(at, b"\r\n:;,<>\"% @*0"[random() % 13]),
+            }
+        }
+        let source = world.agents[random() % 2].address;
+        world
+            .endpoint
+            .handle_datagram(world.now, source, data.into());
+        if round % 50 == 0 {
+            world.run_for(SECOND);
+        }
+        if round % 1000 == 999 {
+            world.restart();
+        }
+    }
+    world.assert_nothing_left();
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sip::driver::Role;
 use sip::endpoint::{Config, Endpoint, Transmit};
 use sip::{
-    ClientId, Dialog, Event, Message, Method, Name, NameAddr, Reason, Request, Response, ServerId,
+    ClientId, Dialog, Event, Method, Name, NameAddr, Reason, Request, Response, ServerId,
     StatusCode, Uri,
 };
 
@@ -75,8 +75,6 @@ pub(super) struct World {
     pub(super) loss: u64,
     /// First lines of what the server sent.
     pub(super) sent: Vec<(SocketAddr, String)>,
-    /// Every message that the server sent, whole.
-    pub(super) letters: Vec<(SocketAddr, Message)>,
     random: Random,
     flying: BTreeMap<(Instant, u64), (SocketAddr, Transmit)>,
     order: u64,
@@ -233,7 +231,6 @@ impl World {
             agents: Vec::new(),
             loss: 0,
             sent: Vec::new(),
-            letters: Vec::new(),
             random: Random(seed),
             flying: BTreeMap::new(),
             order: 0,
@@ -392,11 +389,9 @@ impl World {
     fn collect(&mut self) {
         let mut out: VecDeque<(SocketAddr, Transmit)> = VecDeque::new();
         while let Some(transmit) = self.endpoint.poll_transmit() {
-            let message = Message::parse(transmit.payload.clone()).unwrap();
             let text = String::from_utf8_lossy(&transmit.payload).into_owned();
             let line = text.lines().next().unwrap_or_default().to_owned();
             self.sent.push((transmit.destination, line));
-            self.letters.push((transmit.destination, message));
             out.push_back((server_address(), transmit));
         }
         for agent in &mut self.agents {
