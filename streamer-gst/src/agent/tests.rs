@@ -4,10 +4,11 @@
 use std::sync::Mutex;
 
 use sip::endpoint::Config;
+use sip::{NameAddr, Uri};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::media::{StreamImage, StreamState};
+use crate::media::{StreamImage, StreamInfo, StreamState};
 
 /// Media that notes what it is asked; the test gives the events.
 #[derive(Default)]
