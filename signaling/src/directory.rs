@@ -150,11 +150,14 @@ impl StreamerInfo {
     /// Reads and checks the body of a REGISTER for `name`; also returns the Call-IDs it lists, if
     /// it has such a list.
     pub fn from_json(name: &str, body: &[u8]) -> Result<Reported, InfoError> {
-        let report: Report = serde_json::from_slice(body).map_err(|error| {
+        let mut report: Report = serde_json::from_slice(body).map_err(|error| {
             // Only the place: serde's text repeats the body's own words, which then would travel
             // in a header line.
             InfoError::Json(format!("line {} column {}", error.line(), error.column()))
         })?;
+        if let Some(error) = &mut report.info.error {
+            one_line(error);
+        }
         if report.info.name != name {
             return Err(InfoError::Name);
         }
@@ -190,11 +193,6 @@ impl StreamerInfo {
         if self.rungs.len() > 16 {
             return Err(InfoError::Field("rungs"));
         }
-        if let Some(error) = &self.error {
-            if error.len() > ERROR_LIMIT || error.chars().any(char::is_control) {
-                return Err(InfoError::Field("error"));
-            }
-        }
         let size = serde_json::to_vec(self).map_or(usize::MAX, |json| json.len());
         if size > ENTRY_LIMIT {
             return Err(InfoError::Size);
@@ -213,6 +211,19 @@ impl StreamerInfo {
             self.state = StreamState::Live;
             self.error = None;
         }
+    }
+}
+
+/// Cuts an error down to one line of [`ERROR_LIMIT`] bytes. It was made by a machine out of
+/// whatever went wrong, and the stream must be listed as failed all the same.
+fn one_line(error: &mut String) {
+    let mut end = error.len().min(ERROR_LIMIT);
+    while !error.is_char_boundary(end) {
+        end -= 1;
+    }
+    error.truncate(end);
+    if error.contains(char::is_control) {
+        *error = error.replace(char::is_control, " ");
     }
 }
 
@@ -311,12 +322,21 @@ mod tests {
         let long = "x".repeat(DESCRIPTION_LIMIT + 1);
         let refused = read(format!(r#"{{"name":"a","description":{{"":"{long}"}}}}"#));
         assert_eq!(refused, Err(InfoError::Field("description")));
-        let refused = read(r#"{"name":"a","error":"two\nlines"}"#.into());
-        assert_eq!(refused, Err(InfoError::Field("error")));
         let refused = read(r#"{"name":"a","title":{"":"\u0000"}}"#.into());
         assert_eq!(refused, Err(InfoError::Field("title")));
         let rung = format!(r#"{{"name":"a","rungs":["{}"]}}"#, "x".repeat(ENTRY_LIMIT));
         assert_eq!(read(rung), Err(InfoError::Size));
+    }
+
+    #[test]
+    fn errors_are_cut_to_one_line() {
+        let body = format!(r#"{{"name":"a","error":"two\nlines {}"}}"#, "é".repeat(200));
+        let error = StreamerInfo::from_json("a", body.as_bytes())
+            .unwrap()
+            .0
+            .error
+            .unwrap();
+        assert!(error.starts_with("two lines é") && error.len() <= ERROR_LIMIT);
     }
 
     #[test]
