@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sip::{Message, Name, NameAddr, Request, Response, StatusCode, Uri};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::date::date;
 use crate::deadlines::Deadlines;
@@ -408,7 +408,7 @@ impl Registrar {
             let removed = matching.into_iter().filter_map(|id| self.remove(now, id));
             return removed
                 .map(|binding| {
-                    info!(stream = name, "streamer withdrawn");
+                    debug!(stream = name, "streamer withdrawn");
                     Change::Removed(binding.id)
                 })
                 .collect();
@@ -461,7 +461,7 @@ impl Registrar {
         });
         changes.push(match first.as_ref().map(|binding| binding.id) {
             None => {
-                info!(stream = name, address = %wish.address, "streamer registered");
+                debug!(stream = name, address = %wish.address, "streamer registered");
                 Change::Added(id)
             }
             Some(old) if old == id => Change::Refreshed(id),

@@ -8,7 +8,7 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use tracing::{error, info};
+use tracing::{debug, error};
 
 use super::{Snapshot, xml};
 
@@ -63,7 +63,7 @@ impl DataFile {
             }
         };
         if snapshot != Snapshot::default() {
-            info!(
+            debug!(
                 "{}: {} streamers and {} sessions from before",
                 path.display(),
                 snapshot.streamers.len(),
