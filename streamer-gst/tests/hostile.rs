@@ -1,5 +1,7 @@
 //! Offers that were made to break webrtcbin: an abort would end this process.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "../src/mutation.rs"]
 mod mutation;
 mod peer;

@@ -1,5 +1,7 @@
 //! Streams as a viewer sees them, through real pipelines and a real connection.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod peer;
 
 use std::time::Instant;

@@ -1,6 +1,8 @@
 //! Viewers ended at every moment of their lives leave nothing behind. Alone in its process, since
 //! it counts descriptors and threads.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod peer;
 
 use std::time::{Duration, Instant};

@@ -405,13 +405,16 @@ fn callbacks(output: &str, feed: Arc<Feed>, pacer: &gst::Element) -> gst_app::Ap
                     pacer.set_property("sync", true);
                 }
             }
+            let codec = frame.codec;
+            let keyframe = feed.fanout.push(now, frame);
+            // After the push, so that who hears of it finds a picture.
             if !began.swap(true, Ordering::Relaxed) {
                 (feed.events)(SourceEvent::Began {
                     output: output.clone(),
-                    codec: frame.codec,
+                    codec,
                 });
             }
-            if feed.fanout.push(now, frame) == Keyframe::Ask {
+            if keyframe == Keyframe::Ask {
                 (feed.events)(SourceEvent::KeyframeDue {
                     output: output.clone(),
                 });

@@ -4,7 +4,8 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "every test program uses a part of this"
+    clippy::unwrap_used,
+    reason = "every test program uses a part of this, and fails by panicking"
 )]
 
 use std::collections::HashMap;
