@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, error};
 
@@ -73,11 +73,14 @@ impl DataFile {
         Ok((file, snapshot))
     }
 
-    /// Replaces the file's content, durably and at once. Blocks for as long as the disk needs.
-    pub fn write(&self, snapshot: &Snapshot) -> io::Result<()> {
+    /// Replaces the file's content, durably and at once. Blocks for as long as the disk needs, and
+    /// returns how long the work before that wait took.
+    pub fn write(&self, snapshot: &Snapshot) -> io::Result<Duration> {
+        let started = Instant::now();
         let mut out = BufWriter::with_capacity(1 << 16, self.create_temporary()?);
         xml::write(snapshot, &mut out)?;
         out.flush()?;
+        let took = started.elapsed();
         out.get_ref().sync_all()?;
         fs::rename(&self.temporary, &self.path)?;
         // The rename itself lives in the directory.
@@ -85,7 +88,8 @@ impl DataFile {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        File::open(directory)?.sync_all()
+        File::open(directory)?.sync_all()?;
+        Ok(took)
     }
 
     fn create_temporary(&self) -> io::Result<File> {

@@ -10,8 +10,9 @@ use super::file::DataFile;
 
 /// At most ten writes per second.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// A write that took long is followed by this many times its duration of rest, so that a slow
-/// disk or a large data base costs one part in twenty at most.
+/// A write that was much work is followed by this many times its duration of rest, so that a large
+/// data base costs one part in twenty of a core at most. Waiting for the disk is no work, and the
+/// file must not lag behind the calls because of it.
 const REST: u32 = 20;
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -27,9 +28,8 @@ struct Pace {
 }
 
 impl Pace {
-    fn written(&mut self, started: Instant, ended: Instant) {
-        let took = ended.saturating_duration_since(started);
-        self.earliest = (started + INTERVAL).max(ended + took * REST);
+    fn written(&mut self, started: Instant, took: Duration) {
+        self.earliest = (started + INTERVAL).max(started + took * (REST + 1));
     }
 
     fn failed(&mut self, ended: Instant) {
@@ -68,18 +68,16 @@ pub async fn run(
         let disk = file.clone();
         let started = Instant::now();
         let written = tokio::task::spawn_blocking(move || disk.write(&snapshot)).await;
-        let ended = Instant::now();
         let result = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
         match (&result, failing) {
             (Err(error), false) => error!("data base cannot be written, trying again: {error}"),
-            (Ok(()), true) => info!("data base is written again"),
+            (Ok(_), true) => info!("data base is written again"),
             _ => {}
         }
         failing = result.is_err();
-        if failing {
-            pace.failed(ended);
-        } else {
-            pace.written(started, ended);
+        match result {
+            Ok(took) => pace.written(started, took),
+            Err(_) => pace.failed(Instant::now()),
         }
     }
 }
@@ -97,9 +95,9 @@ mod tests {
     fn writes_keep_their_distance() {
         let start = Instant::now();
         let mut pace = Pace { earliest: start };
-        pace.written(start, start + Duration::from_millis(2));
+        pace.written(start, Duration::from_millis(2));
         assert_eq!(pace.earliest, start + INTERVAL);
-        pace.written(start, start + Duration::from_millis(295));
+        pace.written(start, Duration::from_millis(295));
         assert_eq!(pace.earliest, start + Duration::from_millis(295 * 21));
         pace.failed(start);
         assert_eq!(pace.earliest, start + RETRY);
