@@ -65,7 +65,15 @@ fn the_demo_plays_and_ends_at_ctrl_c() {
     let local = "127.0.0.1:0";
     let mut demo = Process::start(
         "rusticast",
-        &["--http", local, "--listen", local, "--data", &data, "test"],
+        &[
+            "--http",
+            local,
+            "--signaling",
+            local,
+            "--data",
+            &data,
+            "test",
+        ],
     );
     let front = demo.addr("http");
     assert_eq!(

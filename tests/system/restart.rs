@@ -2,12 +2,24 @@
 
 use std::time::Duration;
 
-use crate::harness::browser::Kind;
+use crate::harness::browser::{Kind, Page};
 use crate::harness::page::{self, watch};
-use crate::harness::{Browser, System, eventually, seconds, wait_for};
+use crate::harness::{Browser, System, eventually, seconds};
 
 /// The longest a picture may stand still meanwhile.
 const GAP: Duration = Duration::from_millis(200);
+/// A busy machine makes gaps of its own. One that a dying program causes comes each time; so a
+/// test fails when none of this many tries was without.
+const TRIES: u32 = 5;
+
+/// Plays three seconds and returns the longest gap between two frames in there.
+#[track_caller]
+fn longest_gap(page: &Page<'_>) -> Duration {
+    eventually("three seconds of frames were noted", seconds(20), || {
+        page.frame_gaps().0 >= 90
+    });
+    page.frame_gaps().1
+}
 
 #[test]
 fn signaling_dies_and_returns_without_a_gap_in_the_picture() {
@@ -16,31 +28,31 @@ fn signaling_dies_and_returns_without_a_gap_in_the_picture() {
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
     page.plays(seconds(10));
-    eventually("the call is stored", seconds(5), || {
-        system.data().contains("connection-established")
-    });
+    let stored = |system: &System| {
+        eventually("the call is stored", seconds(10), || {
+            system.signaling.number("/sessions") == 1
+                && system.data().contains("connection-established")
+        });
+    };
+    stored(&system);
 
-    page.watch_frames();
-    system.signaling.kill();
-    system.signaling.restart();
-    let whole = eventually("the directory is whole", seconds(10), || {
-        system
-            .entry("test")
-            .is_some_and(|entry| entry["live"] == true)
+    let smooth = (0..TRIES).any(|_| {
+        page.watch_frames();
+        system.signaling.kill();
+        system.signaling.restart();
+        let whole = eventually("the directory is whole", seconds(10), || {
+            system
+                .entry("test")
+                .is_some_and(|entry| entry["live"] == true)
+        });
+        assert!(
+            whole <= seconds(5),
+            "the directory was whole after {whole:?}"
+        );
+        stored(&system);
+        longest_gap(&page) <= GAP
     });
-    assert!(
-        whole <= seconds(5),
-        "the directory was whole after {whole:?}"
-    );
-    eventually("the call is known again", seconds(10), || {
-        system.signaling.number("/sessions") == 1
-            && system.data().contains("connection-established")
-    });
-    let (frames, gap) = page.frame_gaps();
-    assert!(
-        frames > 10 && gap <= GAP,
-        "{frames} frames, longest gap {gap:?}"
-    );
+    assert!(smooth, "the picture stood still each time");
     assert_eq!(page.stats().connections, 1, "the page had to connect again");
 
     page.click(page::STOP);
@@ -48,32 +60,40 @@ fn signaling_dies_and_returns_without_a_gap_in_the_picture() {
 }
 
 #[test]
-fn front_dies_and_media_goes_on_until_the_browser_leaves() {
+fn front_dies_and_returns_without_a_gap_in_the_picture() {
     let mut system = System::start(&["test"]);
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
     page.plays(seconds(10));
-    page.watch_frames();
-    system.front.kill();
-    let before = page.stats();
-    eventually("two more seconds are shown", seconds(5), || {
-        page.stats().frames_decoded > before.frames_decoded + 60
+    let smooth = (0..TRIES).any(|_| {
+        page.watch_frames();
+        system.front.kill();
+        let gap = longest_gap(&page);
+        system.front.restart();
+        gap <= GAP
     });
-    let (_, gap) = page.frame_gaps();
-    assert!(gap <= GAP, "longest gap {gap:?}");
-    assert_eq!(page.stats().connections, 1);
+    assert!(smooth, "the picture stood still each time");
+    assert_eq!(page.stats().connections, 1, "the page had to connect again");
+}
 
+#[test]
+fn a_browser_that_leaves_while_front_is_dead_is_missed() {
+    let mut system = System::start(&["test"]);
+    let browser = Browser::launch(Kind::Chromium);
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    system.front.kill();
     browser.kill();
-    let noticed = eventually("the streamer misses the viewer", seconds(15), || {
+    let missed = eventually("the streamer misses the viewer", seconds(15), || {
         system.streamer.number("/viewers") == 0
     });
-    assert!(noticed <= seconds(10), "noticed after {noticed:?}");
+    assert!(missed <= seconds(10), "missed after {missed:?}");
+    // Its BYE reaches nobody, and is given up after 64 × T1.
     eventually("nobody holds the call", seconds(40), || {
         system.streamer.number("/calls") == 0
             && system.signaling.number("/sessions") == 0
-            && !system.data().contains("<session")
+            && system.stored_sessions() == 0
     });
-    system.front.restart();
 }
 
 #[test]
@@ -84,9 +104,7 @@ fn the_page_recovers_by_itself_after_front_and_streamer_were_gone() {
     page.plays(seconds(10));
     system.front.kill();
     system.streamer.kill();
-    wait_for("the page noticed", seconds(15), || {
-        (page.stats().open == 0).then_some(())
-    });
+    eventually("the page noticed", seconds(15), || page.stats().open == 0);
     system.front.restart();
     system.streamer.restart();
     page.plays(seconds(20));
