@@ -2,14 +2,13 @@
 //! do apart. It has no behaviour of its own: it is what the three programs are, started together.
 
 use std::error::Error;
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use futures_util::FutureExt;
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
 /// Plays pipeline descriptions in browsers: signaling, streamer and front in one process
 ///
@@ -47,19 +46,7 @@ struct Flags {
 #[tokio::main]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    match play(flags).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("rusticast: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    admin::run("rusticast", play(flags)).await
 }
 
 /// Starts the roles in the order in which they need one another, and ends them in the reverse one,
@@ -88,45 +75,26 @@ async fn play(flags: Flags) -> Result<(), Box<dyn Error>> {
     .await?;
     println!("Rusticast plays at http://{}", front.addr());
 
-    let (stop, stopped) = watch::channel(false);
-    let (hush, hushed) = watch::channel(false);
-    let told = |signal: &watch::Receiver<bool>| {
-        let mut signal = signal.clone();
-        async move {
-            // A dropped sender means the end as well.
-            let _ = signal.wait_for(|told| *told).await;
-        }
-    };
-    let asked = async {
-        tokio::select! {
-            () = admin::stop_requested() => {}
-            () = told(&stopped) => {}
-        }
-        stop.send_replace(true);
+    // 1: front and streamer shall end; 2: they have, and the relay follows.
+    let (stage, at) = watch::channel(0);
+    let raise = |to: u8| stage.send_modify(|now| *now = to.max(*now));
+    let reached = |wanted: u8| {
+        let mut at = at.clone();
+        async move { drop(at.wait_for(|now| *now >= wanted).await) }
     };
     // Whichever role ends, the others end with it.
-    let streamer = async {
-        let ended = streamer.run(told(&stopped)).await;
-        stop.send_replace(true);
-        ended
+    let streamer = streamer.run(reached(1)).inspect(|_| raise(1));
+    let front = front.run(reached(1)).inspect(|_| raise(1));
+    let callers = async { tokio::join!(streamer, front) }.inspect(|_| raise(2));
+    let relay = signaling.run(reached(2)).inspect(|_| raise(2));
+    let asked = async {
+        tokio::select! {
+            () = admin::stop_requested() => raise(1),
+            () = reached(1) => {}
+        }
     };
-    let front = async {
-        let ended = front.run(told(&stopped)).await;
-        stop.send_replace(true);
-        ended
-    };
-    let callers = async {
-        let ended = tokio::join!(streamer, front);
-        hush.send_replace(true);
-        ended
-    };
-    let signaling = async {
-        let ended = signaling.run(told(&hushed)).await;
-        stop.send_replace(true);
-        ended
-    };
-    let ((streamer, front), signaling, ()) = tokio::join!(callers, signaling, asked);
+    let ((streamer, front), relay, ()) = tokio::join!(callers, relay, asked);
     streamer?;
     front?;
-    Ok(signaling?)
+    Ok(relay?)
 }

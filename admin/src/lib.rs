@@ -1,5 +1,6 @@
 //! The window every role opens for operators, monitoring and tests: one small HTTP server with
-//! health, readiness, metrics and the JSON of live objects.
+//! health, readiness, metrics and the JSON of live objects. Beside it stands what every program
+//! does for whoever starts it in a terminal.
 //!
 //! A role implements [`Source`]; [`Server`] shows it. Numbers exist once, in [`Source::state`]:
 //! `/metrics` is derived from that JSON, so the two can never disagree. This crate must not know
@@ -17,14 +18,14 @@
 
 mod metrics;
 mod process;
+mod program;
 mod router;
 mod server;
-mod stop;
 
 use serde_json::Value;
 
+pub use program::{run, stop_requested};
 pub use server::{Error, Server};
-pub use stop::stop_requested;
 
 /// What a role shows of itself.
 ///

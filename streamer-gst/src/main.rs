@@ -1,11 +1,9 @@
-//! The program `streamer-gst`: flags, log, signals, one line when ready.
+//! The program `streamer-gst`: flags, and one line when ready.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use streamer_gst::{Config, Error, Server};
-use tracing_subscriber::EnvFilter;
 
 /// Runs pipeline descriptions and sends each to many browsers
 #[derive(Debug, Parser)]
@@ -18,19 +16,7 @@ enum Flags {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Flags::Run(config) = Flags::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    match serve(config).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("streamer-gst: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    admin::run("streamer-gst", serve(config)).await
 }
 
 async fn serve(config: Config) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! Everything that knows GStreamer: sources, the webrtcbin engine, stills.
 
-mod base64;
+mod certificate;
 mod image;
 mod source;
 mod viewer;

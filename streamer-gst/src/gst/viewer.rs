@@ -18,7 +18,8 @@ use gstreamer_sdp as gst_sdp;
 use gstreamer_video as gst_video;
 use gstreamer_webrtc as gst_webrtc;
 
-use super::{Timeline, base64, element};
+use super::certificate::{matches, remote_certificate};
+use super::{Timeline, element};
 use crate::codec::Codec;
 use crate::engine::{Delivery, Engine, Event, Events, Frame, ViewerId};
 use crate::offer::{Fingerprint, HashFunction, Offer, Plan, Track};
@@ -227,7 +228,7 @@ impl WebRtcEngine {
         });
         promised(&webrtc, "set-local-description", &answer)?;
         // A time-out still leaves what was gathered so far; without any candidate it is useless.
-        let in_time = wait_gathered.recv_timeout(GATHERING_LIMIT).is_ok();
+        let _ = wait_gathered.recv_timeout(GATHERING_LIMIT);
         webrtc.disconnect(handler);
         let local = webrtc
             .property::<Option<gst_webrtc::WebRTCSessionDescription>>("local-description")
@@ -237,8 +238,7 @@ impl WebRtcEngine {
             .as_text()
             .map_err(|_| "the answer cannot be printed".to_owned())?;
         if !text.contains("a=candidate:") {
-            let when = if in_time { "" } else { " in time" };
-            return Err(format!("no network address to send from was found{when}"));
+            return Err("no network address to send from was found".to_owned());
         }
         Ok(text)
     }
@@ -515,28 +515,6 @@ fn watch_connection(
             _ => {}
         }
     });
-}
-
-/// The DER form of the certificate the peer used on a transceiver's transport.
-fn remote_certificate(transceiver: &gst_webrtc::WebRTCRTPTransceiver) -> Option<Vec<u8>> {
-    let transport = transceiver.sender()?.transport()?;
-    let pem = transport.property::<Option<String>>("remote-certificate")?;
-    base64::decode_pem(&pem)
-}
-
-fn matches(certificate: &[u8], fingerprints: &[Fingerprint]) -> bool {
-    fingerprints.iter().any(|fingerprint| {
-        let kind = match fingerprint.function {
-            HashFunction::Sha256 => glib::ChecksumType::Sha256,
-            HashFunction::Sha384 => glib::ChecksumType::Sha384,
-            HashFunction::Sha512 => glib::ChecksumType::Sha512,
-        };
-        let Some(mut checksum) = glib::Checksum::new(kind) else {
-            return false;
-        };
-        checksum.update(certificate);
-        checksum.digest() == fingerprint.digest
-    })
 }
 
 /// The short name of an enumeration's value, for elements whose types have no Rust binding.

@@ -1,6 +1,31 @@
-//! The operator's other tool: asking a program to end.
+//! What every program does for whoever runs it: its log, its last words, and how it is told to
+//! end.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::io::IsTerminal;
+use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Runs the work of the program `name`: logs go to standard error, filtered by `RUST_LOG`
+/// (default `info`), in colour on a terminal. An error is the last line there.
+pub async fn run<E: Display>(name: &str, work: impl Future<Output = Result<(), E>>) -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    match work.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Exit status of a program that was told a second time: 128 + SIGINT, as shells have it.
 const IMPATIENT: i32 = 130;
