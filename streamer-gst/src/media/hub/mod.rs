@@ -1,0 +1,508 @@
+//! The state machine behind [`super::Media`]: commands, events of engine and sources, and time go
+//! in; events go out. What may block is handed to `Jobs` as closures and reports back as [`Input`].
+
+mod stills;
+mod streams;
+mod viewers;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{MediaEvent, Refusal, StreamImage, StreamInfo, StreamState};
+use crate::codec::{Codec, Kind};
+use crate::description::{Description, Image};
+use crate::engine::{Engine, Event, ViewerId};
+use crate::fanout::{Fanout, Keyframe, Start};
+use crate::offer::{Available, Offer};
+use crate::source::{Source, SourceEvent, Sources};
+
+/// ICE and DTLS may take this long after the answer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// An engine has to make a viewer in this time.
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// A viewer that came while its stream was starting waits this long.
+const PARK_LIMIT: Duration = Duration::from_secs(5);
+/// Silence that means a viewer has vanished. Browsers send RTCP at least every 1.1 seconds while
+/// they get video; for sound alone it is every 5 seconds, up to 7.5 (RFC 3550 section 6.3.1).
+const SILENCE_LIMIT: Duration = Duration::from_millis(7_500);
+const SILENCE_LIMIT_SOUND: Duration = Duration::from_millis(9_250);
+/// How often silence is looked at.
+const SILENCE_CHECK: Duration = Duration::from_millis(250);
+/// A source without a frame after this is no better than one that failed.
+const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(10);
+/// Outputs that begin later than this after the first one are not waited for.
+const OUTPUTS_LIMIT: Duration = Duration::from_secs(2);
+/// Waits between attempts to start a source: 1, 2, 4, 8, 16, 30, 30… seconds.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// A source that ran this long has recovered: its next failure starts at the first wait again.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// A file shorter than this begins again no sooner.
+const SHORTEST_LOOP: Duration = Duration::from_secs(1);
+/// Teardowns get this long at the end, then the process goes without them.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// How long a still is good.
+const IMAGE_AGE: Duration = Duration::from_secs(10);
+
+/// Runs what may block, somewhere else.
+pub(in crate::media) type Jobs = Arc<dyn Fn(&'static str, Box<dyn FnOnce() + Send>) + Send + Sync>;
+/// Takes inputs from any thread.
+pub(in crate::media) type Inbox = Arc<dyn Fn(Input) + Send + Sync>;
+/// Makes stills.
+pub(in crate::media) type Stills = Arc<dyn Fn(Still) -> Result<Bytes, String> + Send + Sync>;
+type ImageReply = oneshot::Sender<Result<Bytes, Refusal>>;
+
+/// What a still is made of.
+pub(in crate::media) enum Still {
+    File(std::path::PathBuf),
+    Frames(Vec<crate::engine::Frame>),
+}
+
+/// Everything that can happen.
+pub(in crate::media) enum Input {
+    Open {
+        stream: String,
+        viewer: ViewerId,
+        offer: Bytes,
+    },
+    Close {
+        viewer: ViewerId,
+        reason: String,
+    },
+    Image {
+        stream: String,
+        reply: ImageReply,
+    },
+    Stop {
+        done: oneshot::Sender<()>,
+    },
+    Opened {
+        viewer: ViewerId,
+        result: Result<String, String>,
+    },
+    Closed,
+    Engine(Event),
+    Started {
+        stream: usize,
+        run: u64,
+        result: Result<Box<dyn Source>, String>,
+    },
+    Stopped,
+    Source {
+        stream: usize,
+        run: u64,
+        event: SourceEvent,
+    },
+    ImageMade {
+        stream: usize,
+        result: Result<Bytes, String>,
+    },
+    /// The end of whoever feeds the hub.
+    Quit,
+}
+
+/// What others may read at any time.
+#[derive(Clone, Debug, Default)]
+pub(in crate::media) struct Snapshot {
+    pub(in crate::media) streams: Vec<StreamInfo>,
+    pub(in crate::media) viewers: usize,
+    pub(in crate::media) encoders: BTreeMap<String, usize>,
+}
+
+/// The parts a hub works with.
+pub(in crate::media) struct Parts {
+    pub(in crate::media) engine: Arc<dyn Engine>,
+    pub(in crate::media) sources: Arc<dyn Sources>,
+    pub(in crate::media) stills: Stills,
+    pub(in crate::media) jobs: Jobs,
+    pub(in crate::media) inbox: Inbox,
+    pub(in crate::media) snapshot: Arc<Mutex<Snapshot>>,
+    pub(in crate::media) capacity: usize,
+}
+
+pub(in crate::media) struct Hub {
+    parts: Parts,
+    streams: Vec<Stream>,
+    viewers: HashMap<ViewerId, Viewer>,
+    /// Jobs at work that make, hold or end a viewer or a source.
+    busy: usize,
+    stopping: Vec<oneshot::Sender<()>>,
+    stop_limit: Option<Duration>,
+    silence_check: Option<Duration>,
+    events: Vec<MediaEvent>,
+    dirty: bool,
+}
+
+struct Stream {
+    description: Description,
+    fanout: Arc<Fanout>,
+    run: Run,
+    /// Counts attempts, so that events of an old pipeline are told apart.
+    number: u64,
+    status: StreamState,
+    error: Option<String>,
+    /// Known since the outputs first ran; kept over restarts.
+    codecs: BTreeMap<String, Codec>,
+    retry: Duration,
+    image: Option<(Duration, Bytes)>,
+    image_wanted: Vec<ImageReply>,
+    viewers: usize,
+}
+
+/// A stream's pipeline.
+enum Run {
+    /// Not there; tried again at this time.
+    Waiting {
+        until: Duration,
+    },
+    /// Being built, or built and without a frame. Events may come before the source itself.
+    Starting {
+        source: Option<Box<dyn Source>>,
+        began: BTreeMap<String, Codec>,
+        deadline: Duration,
+    },
+    Live {
+        source: Option<Box<dyn Source>>,
+        since: Duration,
+    },
+    Stopped,
+}
+
+struct Viewer {
+    stream: usize,
+    state: ViewerState,
+}
+
+enum ViewerState {
+    /// Came while the stream was starting.
+    Parked {
+        offer: Bytes,
+        until: Duration,
+    },
+    /// The engine is making it. It can be connected before its answer has arrived here.
+    Opening {
+        outputs: Vec<String>,
+        connected: bool,
+        until: Duration,
+    },
+    /// Answered; ICE and DTLS are going on.
+    Connecting {
+        outputs: Vec<String>,
+        until: Duration,
+    },
+    Playing {
+        silence_limit: Duration,
+    },
+}
+
+impl Hub {
+    pub(in crate::media) fn new(parts: Parts, descriptions: Vec<Description>) -> Self {
+        let streams = descriptions
+            .into_iter()
+            .map(|description| Stream {
+                fanout: Arc::new(Fanout::new(parts.engine.clone())),
+                run: Run::Waiting {
+                    until: Duration::ZERO,
+                },
+                number: 0,
+                status: StreamState::Starting,
+                error: None,
+                codecs: BTreeMap::new(),
+                retry: FIRST_RETRY,
+                image: None,
+                image_wanted: Vec::new(),
+                viewers: 0,
+                description,
+            })
+            .collect();
+        let mut hub = Self {
+            parts,
+            streams,
+            viewers: HashMap::new(),
+            busy: 0,
+            stopping: Vec::new(),
+            stop_limit: None,
+            silence_check: None,
+            events: Vec::new(),
+            dirty: true,
+        };
+        hub.publish();
+        hub
+    }
+
+    /// When [`Hub::handle_timeout`] is due.
+    pub(in crate::media) fn poll_timeout(&self) -> Option<Duration> {
+        let runs = self.streams.iter().filter_map(|stream| match &stream.run {
+            Run::Waiting { until } => Some(*until),
+            Run::Starting { deadline, .. } => Some(*deadline),
+            Run::Live { .. } | Run::Stopped => None,
+        });
+        let viewers = self
+            .viewers
+            .values()
+            .filter_map(|viewer| match viewer.state {
+                ViewerState::Parked { until, .. }
+                | ViewerState::Opening { until, .. }
+                | ViewerState::Connecting { until, .. } => Some(until),
+                ViewerState::Playing { .. } => None,
+            });
+        runs.chain(viewers)
+            .chain(self.silence_check)
+            .chain(self.stop_limit)
+            .min()
+    }
+
+    /// What happened, for the agent. To be drained after each input.
+    pub(in crate::media) fn poll_event(&mut self) -> Vec<MediaEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    pub(in crate::media) fn handle(&mut self, now: Duration, input: Input) {
+        match input {
+            Input::Open {
+                stream,
+                viewer,
+                offer,
+            } => self.handle_open(now, &stream, viewer, offer),
+            Input::Close { viewer, reason } => {
+                tracing::debug!(%viewer, reason, "viewer closed");
+                self.remove(viewer);
+            }
+            Input::Image { stream, reply } => self.handle_image(now, &stream, reply),
+            Input::Stop { done } => self.handle_stop(now, done),
+            Input::Opened { viewer, result } => {
+                self.handle_opened(now, viewer, result);
+                self.finish_job();
+            }
+            Input::Closed | Input::Stopped => self.finish_job(),
+            Input::Engine(event) => self.handle_engine(now, event),
+            Input::Started {
+                stream,
+                run,
+                result,
+            } => {
+                self.handle_started(now, stream, run, result);
+                self.finish_job();
+            }
+            Input::Source { stream, run, event } => self.handle_source(now, stream, run, event),
+            Input::ImageMade { stream, result } => self.handle_image_made(now, stream, &result),
+            Input::Quit => {}
+        }
+        self.publish();
+    }
+
+    pub(in crate::media) fn handle_timeout(&mut self, now: Duration) {
+        for stream in 0..self.streams.len() {
+            match &self.streams[stream].run {
+                Run::Waiting { until } if *until <= now => self.start(now, stream),
+                Run::Starting {
+                    deadline, began, ..
+                } if *deadline <= now => {
+                    if began.is_empty() {
+                        self.fail(now, stream, "no frame has come".to_owned());
+                    } else {
+                        self.go_live(now, stream);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let late: Vec<ViewerId> = self
+            .viewers
+            .iter()
+            .filter(|(_, viewer)| match viewer.state {
+                ViewerState::Parked { until, .. }
+                | ViewerState::Opening { until, .. }
+                | ViewerState::Connecting { until, .. } => until <= now,
+                ViewerState::Playing { .. } => false,
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for viewer in late {
+            let text = match self.viewers.get(&viewer).map(|v| &v.state) {
+                Some(ViewerState::Parked { .. }) => "the stream is still starting",
+                Some(ViewerState::Opening { .. }) => "making the connection takes too long",
+                _ => "no connection within 15 seconds",
+            };
+            self.end(viewer, text);
+        }
+        if self.silence_check.is_some_and(|check| check <= now) {
+            self.check_silence(now);
+        }
+        if self.stop_limit.is_some_and(|limit| limit <= now) {
+            tracing::warn!(left = self.busy, "stopping without waiting any longer");
+            self.busy = 0;
+            self.finish_stop();
+        }
+        self.publish();
+    }
+
+    fn job(&self, name: &'static str, job: impl FnOnce() + Send + 'static) {
+        (self.parts.jobs)(name, Box::new(job));
+    }
+
+    fn viewers_changed(&mut self, stream: usize) {
+        self.dirty = true;
+        self.events.push(MediaEvent::ViewersChanged {
+            stream: self.streams[stream].description.name.clone(),
+        });
+    }
+
+    fn changed(&mut self, stream: usize) {
+        self.dirty = true;
+        self.events.push(MediaEvent::Changed {
+            stream: self.streams[stream].description.name.clone(),
+        });
+    }
+
+    fn handle_stop(&mut self, now: Duration, done: oneshot::Sender<()>) {
+        self.stopping.push(done);
+        self.stop_limit.get_or_insert(now + STOP_LIMIT);
+        let viewers: Vec<ViewerId> = self.viewers.keys().copied().collect();
+        for viewer in viewers {
+            self.remove(viewer);
+        }
+        for index in 0..self.streams.len() {
+            let stream = &mut self.streams[index];
+            stream.number += 1;
+            let run = std::mem::replace(&mut stream.run, Run::Stopped);
+            stream.image_wanted.clear();
+            if let Run::Starting { source, .. } | Run::Live { source, .. } = run {
+                self.drop_source(source);
+            }
+        }
+        self.events.clear();
+        self.finish_stop();
+    }
+
+    fn finish_job(&mut self) {
+        self.busy = self.busy.saturating_sub(1);
+        self.finish_stop();
+    }
+
+    fn finish_stop(&mut self) {
+        if self.busy == 0 {
+            self.stop_limit = None;
+            for done in self.stopping.drain(..) {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Lets others see what changed.
+    fn publish(&mut self) {
+        if !std::mem::take(&mut self.dirty) {
+            return;
+        }
+        let mut encoders = BTreeMap::new();
+        for stream in &self.streams {
+            if let Run::Starting {
+                source: Some(source),
+                ..
+            }
+            | Run::Live {
+                source: Some(source),
+                ..
+            } = &stream.run
+            {
+                for (factory, count) in source.encoders() {
+                    *encoders.entry(factory).or_default() += count;
+                }
+            }
+        }
+        let capacity = self.parts.capacity;
+        let snapshot = Snapshot {
+            streams: self.streams.iter().map(|s| s.info(capacity)).collect(),
+            viewers: self.viewers.len(),
+            encoders,
+        };
+        *self
+            .parts
+            .snapshot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+}
+
+impl Stream {
+    fn force(&self, keyframe: Keyframe, output: &str) {
+        if let (
+            Keyframe::Ask,
+            Run::Starting {
+                source: Some(source),
+                ..
+            }
+            | Run::Live {
+                source: Some(source),
+                ..
+            },
+        ) = (keyframe, &self.run)
+        {
+            source.force_keyframe(output);
+        }
+    }
+
+    /// Outputs in the file's order, as far as they run.
+    fn available(&self) -> Vec<Available> {
+        self.description
+            .outputs()
+            .into_iter()
+            .filter_map(|output| {
+                Some(Available {
+                    output: output.to_owned(),
+                    codec: *self.codecs.get(output)?,
+                })
+            })
+            .collect()
+    }
+
+    fn picture_output(&self) -> Option<String> {
+        self.available()
+            .into_iter()
+            .find(|output| output.codec.kind() == Kind::Video)
+            .map(|output| output.output)
+    }
+
+    fn info(&self, capacity: usize) -> StreamInfo {
+        let description = &self.description;
+        let mut title = description.title.clone();
+        title
+            .entry(String::new())
+            .or_insert_with(|| description.name.clone());
+        let image = match &description.image {
+            Some(Image::Url(url)) => StreamImage::Url(url.clone()),
+            Some(Image::File(_)) => StreamImage::Own,
+            None if self.status == StreamState::Live && self.picture_output().is_some() => {
+                StreamImage::Own
+            }
+            None => StreamImage::None,
+        };
+        let mut codecs: Vec<Codec> = self.available().into_iter().map(|o| o.codec).collect();
+        codecs.sort_by_key(|codec| codec.kind());
+        let mut seen = Vec::new();
+        codecs.retain(|codec| {
+            let new = !seen.contains(codec);
+            seen.push(*codec);
+            new
+        });
+        StreamInfo {
+            name: description.name.clone(),
+            title,
+            description: description.description.clone(),
+            image,
+            codecs,
+            rungs: Vec::new(),
+            state: self.status,
+            error: self.error.clone(),
+            viewers: self.viewers,
+            capacity,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

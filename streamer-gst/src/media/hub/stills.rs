@@ -1,0 +1,64 @@
+//! Pictures for the list.
+
+use super::*;
+
+impl Hub {
+    pub(super) fn handle_image(&mut self, now: Duration, name: &str, reply: ImageReply) {
+        let Some(index) = self.streams.iter().position(|s| s.description.name == name) else {
+            let _ = reply.send(Err(Refusal::NoSuchStream(name.to_owned())));
+            return;
+        };
+        let stream = &mut self.streams[index];
+        if let Some((made, jpeg)) = &stream.image {
+            if now.saturating_sub(*made) < IMAGE_AGE {
+                let _ = reply.send(Ok(jpeg.clone()));
+                return;
+            }
+        }
+        let still = match &stream.description.image {
+            Some(Image::File(path)) => Still::File(path.clone()),
+            Some(Image::Url(_)) => {
+                let text = "the image is elsewhere".to_owned();
+                let _ = reply.send(Err(Refusal::NotRunning(text)));
+                return;
+            }
+            None => {
+                let output = stream.picture_output().unwrap_or_default();
+                let frames = stream.fanout.picture(now, &output, IMAGE_AGE);
+                if frames.is_empty() || stream.status != StreamState::Live {
+                    let text = "there is no picture now".to_owned();
+                    let _ = reply.send(Err(Refusal::NotRunning(text)));
+                    return;
+                }
+                Still::Frames(frames)
+            }
+        };
+        stream.image_wanted.push(reply);
+        if stream.image_wanted.len() > 1 {
+            return;
+        }
+        let stills = self.parts.stills.clone();
+        let inbox = self.parts.inbox.clone();
+        self.job("still", move || {
+            inbox(Input::ImageMade {
+                stream: index,
+                result: stills(still),
+            });
+        });
+    }
+
+    pub(super) fn handle_image_made(
+        &mut self,
+        now: Duration,
+        index: usize,
+        result: &Result<Bytes, String>,
+    ) {
+        let stream = &mut self.streams[index];
+        if let Ok(jpeg) = result {
+            stream.image = Some((now, jpeg.clone()));
+        }
+        for reply in std::mem::take(&mut stream.image_wanted) {
+            let _ = reply.send(result.clone().map_err(Refusal::Failed));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A stream's pipeline: started, live, ended, failed, started again.
+
+use super::*;
+
+impl Hub {
+    pub(super) fn start(&mut self, now: Duration, index: usize) {
+        let stream = &mut self.streams[index];
+        stream.number += 1;
+        stream.run = Run::Starting {
+            source: None,
+            began: BTreeMap::new(),
+            deadline: now + FIRST_FRAME_LIMIT,
+        };
+        let run = stream.number;
+        let description = stream.description.clone();
+        let fanout = stream.fanout.clone();
+        let sources = self.parts.sources.clone();
+        let inbox = self.parts.inbox.clone();
+        self.busy += 1;
+        self.job("source-start", move || {
+            let events = inbox.clone();
+            let result = sources.start(
+                &description,
+                &fanout,
+                Arc::new(move |event| {
+                    events(Input::Source {
+                        stream: index,
+                        run,
+                        event,
+                    });
+                }),
+            );
+            inbox(Input::Started {
+                stream: index,
+                run,
+                result,
+            });
+        });
+    }
+
+    pub(super) fn handle_started(
+        &mut self,
+        now: Duration,
+        index: usize,
+        run: u64,
+        result: Result<Box<dyn Source>, String>,
+    ) {
+        let stream = &mut self.streams[index];
+        let current = stream.number == run;
+        match (&mut stream.run, result) {
+            (Run::Starting { source, .. } | Run::Live { source, .. }, Ok(started)) if current => {
+                *source = Some(started);
+                self.dirty = true;
+            }
+            (_, Ok(stale)) => self.drop_source(Some(stale)),
+            (Run::Starting { .. }, Err(error)) if current => self.fail(now, index, error),
+            (_, Err(_)) => {}
+        }
+    }
+
+    pub(super) fn drop_source(&mut self, source: Option<Box<dyn Source>>) {
+        let Some(source) = source else { return };
+        let inbox = self.parts.inbox.clone();
+        self.busy += 1;
+        self.job("source-stop", move || {
+            drop(source);
+            inbox(Input::Stopped);
+        });
+    }
+
+    pub(super) fn handle_source(
+        &mut self,
+        now: Duration,
+        index: usize,
+        run: u64,
+        event: SourceEvent,
+    ) {
+        let stream = &mut self.streams[index];
+        if stream.number != run {
+            return;
+        }
+        match event {
+            SourceEvent::Began { output, codec } => {
+                let Run::Starting {
+                    began, deadline, ..
+                } = &mut stream.run
+                else {
+                    return;
+                };
+                if began.is_empty() {
+                    *deadline = now + OUTPUTS_LIMIT;
+                }
+                began.insert(output.to_string(), codec);
+                if began.len() == stream.description.outputs().len() {
+                    self.go_live(now, index);
+                }
+            }
+            SourceEvent::KeyframeDue { output } => stream.force(Keyframe::Ask, &output),
+            SourceEvent::Ended => self.handle_ended(now, index),
+            SourceEvent::Failed { error } => self.fail(now, index, error),
+        }
+    }
+
+    pub(super) fn go_live(&mut self, now: Duration, index: usize) {
+        let stream = &mut self.streams[index];
+        let Run::Starting { source, began, .. } = &mut stream.run else {
+            return;
+        };
+        let source = source.take();
+        let codecs = std::mem::take(began);
+        stream.run = Run::Live { source, since: now };
+        let other_codecs = !stream.codecs.is_empty() && stream.codecs != codecs;
+        if stream.status != StreamState::Live || stream.codecs != codecs {
+            let name = &stream.description.name;
+            if stream.status == StreamState::Failed {
+                tracing::info!(stream = name, "stream runs again");
+            } else {
+                tracing::debug!(stream = name, ?codecs, "stream runs");
+            }
+            stream.status = StreamState::Live;
+            stream.error = None;
+            stream.codecs = codecs;
+            self.changed(index);
+        }
+        if other_codecs {
+            // webrtcbin cannot change the codec of a connection; the page offers again.
+            self.end_all(index, "codec-changed");
+        }
+        let parked: Vec<ViewerId> =
+            self.of_stream(index, |state| matches!(state, ViewerState::Parked { .. }));
+        for viewer in parked {
+            if let Some(ViewerState::Parked { offer, .. }) =
+                self.viewers.get(&viewer).map(|v| &v.state)
+            {
+                let offer = offer.clone();
+                self.open(now, index, viewer, &offer);
+            }
+        }
+    }
+
+    /// The end of a file: it begins again, for the same viewers if it loops.
+    fn handle_ended(&mut self, now: Duration, index: usize) {
+        if let Run::Starting { began, .. } = &self.streams[index].run {
+            if began.is_empty() {
+                return self.fail(now, index, "it ended before its first frame".to_owned());
+            }
+            self.go_live(now, index);
+        }
+        let stream = &mut self.streams[index];
+        let Run::Live { source, since } = &mut stream.run else {
+            return;
+        };
+        let source = source.take();
+        let until = *since + SHORTEST_LOOP;
+        stream.run = Run::Waiting { until };
+        let looped = stream.description.looped;
+        self.drop_source(source);
+        if !looped {
+            self.end_all(index, "the stream has ended");
+        }
+        if until <= now {
+            self.start(now, index);
+        }
+    }
+
+    pub(super) fn fail(&mut self, now: Duration, index: usize, error: String) {
+        let stream = &mut self.streams[index];
+        let (source, survived) = match &mut stream.run {
+            Run::Starting { source, .. } => (source.take(), false),
+            Run::Live { source, since } => {
+                if now.saturating_sub(*since) >= STABLE_AFTER {
+                    stream.retry = FIRST_RETRY;
+                }
+                (source.take(), true)
+            }
+            // Errors come in flocks; the first one is the cause.
+            Run::Waiting { .. } | Run::Stopped => return,
+        };
+        stream.run = Run::Waiting {
+            until: now + stream.retry,
+        };
+        stream.retry = (stream.retry * 2).min(LAST_RETRY);
+        let name = &stream.description.name;
+        if stream.error.as_ref() == Some(&error) {
+            tracing::debug!(stream = name, error, "stream failed again");
+        } else {
+            tracing::warn!(stream = name, error, "stream failed, will be tried again");
+        }
+        let news = stream.status != StreamState::Failed || stream.error.as_ref() != Some(&error);
+        stream.status = StreamState::Failed;
+        stream.error = Some(error.clone());
+        for reply in std::mem::take(&mut stream.image_wanted) {
+            let _ = reply.send(Err(Refusal::NotRunning("the stream failed".to_owned())));
+        }
+        self.drop_source(source);
+        if news {
+            self.changed(index);
+        }
+        // Viewers outlive one failure: the first restart comes after a second, on the same
+        // connection. When that fails too, they are told.
+        if !survived {
+            self.end_all(index, &format!("the stream failed: {error}"));
+        }
+    }
+}

@@ -1,0 +1,604 @@
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+
+use super::*;
+use crate::engine::fake::FakeEngine;
+use crate::source::SourceEvents;
+
+const OFFER: &[u8] = include_bytes!("../../../tests/offers/chromium.sdp");
+const FIREFOX: &[u8] = include_bytes!("../../../tests/offers/firefox.sdp");
+const A: ViewerId = ViewerId(1);
+const B: ViewerId = ViewerId(2);
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[derive(Default)]
+struct FakeSources {
+    state: Mutex<FakeSourcesState>,
+}
+
+#[derive(Default)]
+struct FakeSourcesState {
+    refuse: Option<String>,
+    events: Vec<SourceEvents>,
+    forced: Arc<Mutex<Vec<String>>>,
+    alive: Arc<Mutex<usize>>,
+}
+
+struct FakeSource {
+    forced: Arc<Mutex<Vec<String>>>,
+    alive: Arc<Mutex<usize>>,
+}
+
+impl Sources for FakeSources {
+    fn start(
+        &self,
+        _: &Description,
+        _: &Arc<Fanout>,
+        events: SourceEvents,
+    ) -> Result<Box<dyn Source>, String> {
+        let mut state = self.state.lock().unwrap();
+        state.events.push(events);
+        match &state.refuse {
+            Some(error) => Err(error.clone()),
+            None => {
+                *state.alive.lock().unwrap() += 1;
+                Ok(Box::new(FakeSource {
+                    forced: state.forced.clone(),
+                    alive: state.alive.clone(),
+                }))
+            }
+        }
+    }
+}
+
+impl Source for FakeSource {
+    fn force_keyframe(&self, output: &str) {
+        self.forced.lock().unwrap().push(output.to_owned());
+    }
+
+    fn encoders(&self) -> BTreeMap<String, usize> {
+        BTreeMap::from([("vp8enc".to_owned(), 1)])
+    }
+}
+
+impl Drop for FakeSource {
+    fn drop(&mut self) {
+        *self.alive.lock().unwrap() -= 1;
+    }
+}
+
+/// A hub whose jobs run when the test says so.
+struct Fixture {
+    hub: Hub,
+    engine: Arc<FakeEngine>,
+    sources: Arc<FakeSources>,
+    snapshot: Arc<Mutex<Snapshot>>,
+    jobs: Receiver<Box<dyn FnOnce() + Send>>,
+    inputs: Receiver<Input>,
+    now: Duration,
+}
+
+fn fixture_of(text: &str) -> Fixture {
+    let engine = Arc::new(FakeEngine::default());
+    let sources = Arc::new(FakeSources::default());
+    let snapshot = Arc::default();
+    let (job, jobs) = channel();
+    let (input, inputs) = channel();
+    let parts = Parts {
+        engine: engine.clone(),
+        sources: sources.clone(),
+        stills: Arc::new(|_| Ok(Bytes::from_static(b"jpeg"))),
+        jobs: Arc::new(move |_, closure| job.send(closure).unwrap()),
+        inbox: Arc::new(move |event| input.send(event).unwrap()),
+        snapshot: Arc::clone(&snapshot),
+        capacity: 2,
+    };
+    let description = Description::parse(Path::new("demo.launch"), text).unwrap();
+    let mut hub = Hub::new(parts, vec![description]);
+    hub.handle_timeout(Duration::ZERO);
+    Fixture {
+        hub,
+        engine,
+        sources,
+        snapshot,
+        jobs,
+        inputs,
+        now: Duration::ZERO,
+    }
+}
+
+fn fixture() -> Fixture {
+    fixture_of("x ! tee name=video")
+}
+
+impl Fixture {
+    /// Runs jobs and their reports until nothing moves.
+    fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            while let Ok(job) = self.jobs.try_recv() {
+                job();
+                moved = true;
+            }
+            while let Ok(input) = self.inputs.try_recv() {
+                self.hub.handle(self.now, input);
+                moved = true;
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.now += by;
+        self.hub.handle_timeout(self.now);
+        self.settle();
+    }
+
+    fn source(&mut self, event: SourceEvent) {
+        let events = self.sources.state.lock().unwrap().events.clone();
+        events.last().unwrap()(event);
+        self.settle();
+    }
+
+    fn live(mut self) -> Self {
+        self.settle();
+        self.began(Codec::Vp8);
+        self.hub.poll_event();
+        self
+    }
+
+    fn began(&mut self, codec: Codec) {
+        self.source(SourceEvent::Began {
+            output: "video".into(),
+            codec,
+        });
+    }
+
+    fn open(&mut self, viewer: ViewerId, offer: &'static [u8]) {
+        self.hub.handle(
+            self.now,
+            Input::Open {
+                stream: "demo".to_owned(),
+                viewer,
+                offer: Bytes::from_static(offer),
+            },
+        );
+    }
+
+    fn play(&mut self, viewer: ViewerId) {
+        self.open(viewer, OFFER);
+        self.settle();
+        self.engine.emit(Event::Connected { viewer });
+        self.settle();
+        self.hub.poll_event();
+    }
+
+    fn close(&mut self, viewer: ViewerId) {
+        let reason = "bye".to_owned();
+        self.hub.handle(self.now, Input::Close { viewer, reason });
+    }
+
+    /// Events, without the news about numbers of viewers.
+    fn events(&mut self) -> Vec<MediaEvent> {
+        let mut events = self.hub.poll_event();
+        events.retain(|event| !matches!(event, MediaEvent::ViewersChanged { .. }));
+        events
+    }
+
+    fn refusal(&mut self) -> Refusal {
+        match self.events().as_slice() {
+            [MediaEvent::Answered { result: Err(r), .. }] => r.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn gone(&mut self) -> Vec<(ViewerId, String)> {
+        let events = self.events().into_iter();
+        let mut gone: Vec<_> = events
+            .filter_map(|event| match event {
+                MediaEvent::Gone { viewer, reason } => Some((viewer, reason)),
+                _ => None,
+            })
+            .collect();
+        gone.sort();
+        gone
+    }
+
+    fn status(&self) -> (StreamState, Option<String>) {
+        let info = self.snapshot.lock().unwrap().streams[0].clone();
+        (info.state, info.error)
+    }
+
+    fn assert_empty(&self) {
+        assert_eq!(self.snapshot.lock().unwrap().viewers, 0);
+        assert!(self.engine.state.lock().unwrap().open.is_empty());
+        assert_eq!(self.hub.busy, 0);
+    }
+}
+
+#[test]
+fn a_viewer_is_answered_connected_and_closed() {
+    let mut f = fixture().live();
+    f.open(A, OFFER);
+    f.settle();
+    let events = f.events();
+    assert!(
+        matches!(&events[..], [MediaEvent::Answered { viewer: A, result: Ok(answer) }] if answer.contains("m=video"))
+    );
+    f.engine.emit(Event::Connected { viewer: A });
+    f.settle();
+    assert_eq!(f.snapshot.lock().unwrap().viewers, 1);
+    assert_eq!(f.hub.streams[0].fanout.viewers("video"), 1);
+    f.close(A);
+    f.settle();
+    assert_eq!(f.events(), []);
+    assert_eq!(f.hub.streams[0].fanout.viewers("video"), 0);
+    f.assert_empty();
+}
+
+#[test]
+fn no_frame_flows_before_the_connection_stands() {
+    let mut f = fixture().live();
+    f.open(A, OFFER);
+    f.settle();
+    assert_eq!(f.hub.streams[0].fanout.viewers("video"), 0);
+    // Connected may overtake the answer.
+    f.open(B, OFFER);
+    f.jobs.try_recv().unwrap()();
+    f.engine.emit(Event::Connected { viewer: B });
+    f.settle();
+    assert_eq!(f.hub.streams[0].fanout.viewers("video"), 1);
+}
+
+#[test]
+fn a_viewer_that_never_connects_is_gone_after_fifteen_seconds() {
+    let mut f = fixture().live();
+    f.open(A, OFFER);
+    f.settle();
+    f.events();
+    f.advance(seconds(14));
+    assert_eq!(f.gone(), []);
+    f.advance(seconds(1));
+    assert_eq!(f.gone().len(), 1);
+    f.assert_empty();
+}
+
+#[test]
+fn a_silent_viewer_is_gone_within_ten_seconds() {
+    let mut f = fixture().live();
+    f.play(A);
+    for _ in 0..40 {
+        f.advance(SILENCE_CHECK);
+    }
+    assert_eq!(f.gone(), []);
+    f.engine
+        .state
+        .lock()
+        .unwrap()
+        .silence
+        .insert(A, SILENCE_LIMIT);
+    f.advance(SILENCE_CHECK);
+    assert_eq!(f.gone().len(), 1);
+    assert!(SILENCE_LIMIT_SOUND + SILENCE_CHECK < seconds(10));
+    f.advance(SILENCE_CHECK);
+    assert_eq!(f.hub.poll_timeout(), None);
+    f.assert_empty();
+}
+
+#[test]
+fn closing_while_the_engine_is_at_work_leaves_nothing() {
+    let mut f = fixture().live();
+    f.open(A, OFFER);
+    f.close(A);
+    f.settle();
+    assert_eq!(f.events(), []);
+    f.assert_empty();
+}
+
+#[test]
+fn an_engine_that_takes_too_long_is_given_up_and_cleaned_up_later() {
+    let mut f = fixture().live();
+    f.open(A, OFFER);
+    let slow = f.jobs.try_recv().unwrap();
+    f.advance(OPEN_LIMIT);
+    assert!(matches!(f.refusal(), Refusal::Failed(_)));
+    slow();
+    f.settle();
+    assert_eq!(f.events(), []);
+    f.assert_empty();
+}
+
+#[test]
+fn refusals_say_why() {
+    let mut f = fixture().live();
+    f.open(A, b"hello");
+    assert!(matches!(f.refusal(), Refusal::BadOffer(_)));
+    f.hub.handle(
+        f.now,
+        Input::Open {
+            stream: "other".to_owned(),
+            viewer: A,
+            offer: Bytes::from_static(OFFER),
+        },
+    );
+    assert_eq!(f.refusal(), Refusal::NoSuchStream("other".to_owned()));
+    f.engine.state.lock().unwrap().refuse = Some("no network".to_owned());
+    f.open(A, OFFER);
+    f.settle();
+    assert_eq!(f.refusal(), Refusal::Failed("no network".to_owned()));
+    f.engine.state.lock().unwrap().refuse = None;
+    f.play(A);
+    f.play(B);
+    f.open(ViewerId(3), OFFER);
+    assert_eq!(f.refusal(), Refusal::Full(2));
+    f.close(A);
+    f.close(B);
+    f.settle();
+    f.assert_empty();
+}
+
+#[test]
+fn a_browser_without_the_codec_is_told_so() {
+    let mut f = fixture();
+    f.settle();
+    f.began(Codec::H264);
+    f.events();
+    f.open(A, FIREFOX);
+    assert!(matches!(f.refusal(), Refusal::NoCommonCodec(_)));
+    f.assert_empty();
+}
+
+#[test]
+fn who_comes_while_the_stream_starts_waits_for_it() {
+    let mut f = fixture();
+    f.settle();
+    f.open(A, OFFER);
+    f.open(B, b"v=0");
+    assert!(matches!(f.refusal(), Refusal::BadOffer(_)));
+    f.began(Codec::Vp8);
+    f.settle();
+    let events = f.events();
+    assert!(events.iter().any(|event| matches!(
+        event,
+        MediaEvent::Answered {
+            viewer: A,
+            result: Ok(_)
+        }
+    )));
+}
+
+#[test]
+fn who_waits_too_long_for_a_stream_is_told_so() {
+    let mut f = fixture();
+    f.settle();
+    f.open(A, OFFER);
+    f.advance(PARK_LIMIT);
+    assert!(matches!(f.refusal(), Refusal::NotRunning(_)));
+    f.assert_empty();
+}
+
+#[test]
+fn a_failing_source_is_tried_again_ever_more_slowly() {
+    let mut f = fixture();
+    f.sources.state.lock().unwrap().refuse = Some("no camera".to_owned());
+    f.settle();
+    let mut waits = Vec::new();
+    for _ in 0..7 {
+        let due = f.hub.poll_timeout().unwrap();
+        waits.push((due - f.now).as_secs());
+        let wait = due - f.now;
+        f.advance(wait);
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+    assert_eq!(
+        f.status(),
+        (StreamState::Failed, Some("no camera".to_owned()))
+    );
+    // One piece of news, not seven.
+    assert_eq!(f.events().len(), 1);
+    f.open(A, OFFER);
+    assert!(matches!(f.refusal(), Refusal::NotRunning(text) if text.contains("no camera")));
+    f.sources.state.lock().unwrap().refuse = None;
+    f.advance(seconds(30));
+    f.began(Codec::Vp8);
+    assert_eq!(f.status(), (StreamState::Live, None));
+}
+
+#[test]
+fn a_source_without_frames_has_failed() {
+    let mut f = fixture();
+    f.settle();
+    f.advance(FIRST_FRAME_LIMIT);
+    assert_eq!(f.status().0, StreamState::Failed);
+    assert_eq!(*f.sources.state.lock().unwrap().alive.lock().unwrap(), 0);
+}
+
+#[test]
+fn an_output_that_stays_silent_does_not_hold_up_the_other() {
+    let mut f = fixture_of("x ! tee name=video y ! tee name=audio");
+    f.settle();
+    f.began(Codec::Vp8);
+    assert_eq!(f.status().0, StreamState::Starting);
+    f.advance(OUTPUTS_LIMIT);
+    assert_eq!(f.status().0, StreamState::Live);
+}
+
+#[test]
+fn viewers_outlive_one_failure_but_not_two() {
+    let mut f = fixture().live();
+    f.play(A);
+    let error = "unplugged".to_owned();
+    f.source(SourceEvent::Failed { error });
+    assert_eq!(f.gone(), []);
+    f.advance(FIRST_RETRY);
+    f.began(Codec::Vp8);
+    assert_eq!(f.gone(), []);
+    assert_eq!(f.status().0, StreamState::Live);
+    let error = "unplugged".to_owned();
+    f.source(SourceEvent::Failed { error });
+    f.sources.state.lock().unwrap().refuse = Some("no camera".to_owned());
+    f.advance(seconds(2));
+    assert_eq!(f.gone(), [(A, "the stream failed: no camera".to_owned())]);
+    f.assert_empty();
+}
+
+#[test]
+fn a_restart_in_another_codec_ends_the_viewers() {
+    let mut f = fixture().live();
+    f.play(A);
+    let error = "unplugged".to_owned();
+    f.source(SourceEvent::Failed { error });
+    f.advance(FIRST_RETRY);
+    f.began(Codec::H264);
+    assert_eq!(f.gone(), [(A, "codec-changed".to_owned())]);
+}
+
+#[test]
+fn the_end_of_a_file_ends_its_viewers_and_begins_again() {
+    let mut f = fixture().live();
+    f.play(A);
+    f.advance(seconds(5));
+    f.source(SourceEvent::Ended);
+    assert_eq!(f.gone(), [(A, "the stream has ended".to_owned())]);
+    assert_eq!(f.status().0, StreamState::Live);
+    f.began(Codec::Vp8);
+    f.play(B);
+    assert_eq!(*f.sources.state.lock().unwrap().alive.lock().unwrap(), 1);
+}
+
+#[test]
+fn a_loop_keeps_its_viewers_and_does_not_spin() {
+    let mut f = fixture_of("#: loop yes\nx ! tee name=video").live();
+    f.play(A);
+    f.source(SourceEvent::Ended);
+    assert_eq!(f.sources.state.lock().unwrap().events.len(), 1);
+    f.advance(SHORTEST_LOOP);
+    f.began(Codec::Vp8);
+    f.advance(seconds(5));
+    f.source(SourceEvent::Ended);
+    assert_eq!(f.sources.state.lock().unwrap().events.len(), 3);
+    assert_eq!(f.gone(), []);
+}
+
+#[test]
+fn keyframe_requests_reach_the_encoder_once_a_second() {
+    let mut f = fixture().live();
+    let frame = crate::engine::Frame {
+        output: "video".into(),
+        codec: Codec::Vp8,
+        pts: Duration::ZERO,
+        duration: None,
+        keyframe: true,
+        bytes: Bytes::from_static(b"x"),
+    };
+    let _ = f.hub.streams[0].fanout.push(f.now, frame);
+    f.play(A);
+    f.play(B);
+    for _ in 0..5 {
+        f.engine.emit(Event::KeyframeWanted {
+            viewer: A,
+            output: "video".into(),
+        });
+    }
+    f.settle();
+    let forced = f.sources.state.lock().unwrap().forced.clone();
+    assert_eq!(*forced.lock().unwrap(), ["video"]);
+}
+
+#[test]
+fn events_of_a_replaced_pipeline_are_ignored() {
+    let mut f = fixture().live();
+    let old = f.sources.state.lock().unwrap().events[0].clone();
+    let error = "first".to_owned();
+    f.source(SourceEvent::Failed { error });
+    f.advance(FIRST_RETRY);
+    f.began(Codec::Vp8);
+    old(SourceEvent::Failed {
+        error: "late".to_owned(),
+    });
+    f.settle();
+    assert_eq!(f.status(), (StreamState::Live, None));
+}
+
+#[test]
+fn a_still_is_made_once_for_all_who_ask() {
+    let mut f = fixture_of("x ! tee name=video").live();
+    let frame = crate::engine::Frame {
+        output: "video".into(),
+        codec: Codec::Vp8,
+        pts: Duration::ZERO,
+        duration: None,
+        keyframe: true,
+        bytes: Bytes::from_static(b"x"),
+    };
+    let ask = |f: &mut Fixture| {
+        let (reply, receiver) = oneshot::channel();
+        let stream = "demo".to_owned();
+        f.hub.handle(f.now, Input::Image { stream, reply });
+        receiver
+    };
+    assert!(ask(&mut f).try_recv().unwrap().is_err());
+    let _ = f.hub.streams[0].fanout.push(f.now, frame);
+    let (mut one, mut two) = (ask(&mut f), ask(&mut f));
+    f.jobs.try_recv().unwrap()();
+    assert!(f.jobs.try_recv().is_err());
+    f.settle();
+    for receiver in [&mut one, &mut two] {
+        assert_eq!(receiver.try_recv().unwrap().unwrap(), "jpeg");
+    }
+    assert_eq!(ask(&mut f).try_recv().unwrap().unwrap(), "jpeg");
+}
+
+#[test]
+fn stopping_frees_everything_and_says_so() {
+    let mut f = fixture().live();
+    f.play(A);
+    f.open(B, OFFER);
+    let (done, mut stopped) = oneshot::channel();
+    f.hub.handle(f.now, Input::Stop { done });
+    assert!(stopped.try_recv().is_err());
+    f.settle();
+    assert!(stopped.try_recv().is_ok());
+    f.assert_empty();
+    assert_eq!(*f.sources.state.lock().unwrap().alive.lock().unwrap(), 0);
+    assert_eq!(f.events(), []);
+}
+
+#[test]
+fn stopping_does_not_wait_for_ever() {
+    let mut f = fixture().live();
+    f.play(A);
+    let (done, mut stopped) = oneshot::channel();
+    f.hub.handle(f.now, Input::Stop { done });
+    f.now += STOP_LIMIT;
+    f.hub.handle_timeout(f.now);
+    assert!(stopped.try_recv().is_ok());
+}
+
+#[test]
+fn a_stream_is_described_as_the_directory_wants_it() {
+    let f = fixture_of(
+        "#: title[es] Prueba\n#: image https://example.org/a.png\nx ! tee name=audio y ! tee name=video",
+    );
+    let info = serde_json::to_value(&f.snapshot.lock().unwrap().streams[0]).unwrap();
+    assert_eq!(
+        info,
+        serde_json::json!({
+            "name": "demo",
+            "title": {"": "demo", "es": "Prueba"},
+            "description": {},
+            "image": "https://example.org/a.png",
+            "codecs": [],
+            "rungs": [],
+            "state": "starting",
+            "error": null,
+            "viewers": 0,
+            "capacity": 2,
+        })
+    );
+}

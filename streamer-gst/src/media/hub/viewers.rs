@@ -1,0 +1,273 @@
+//! A viewer from its offer to its end.
+
+use super::*;
+
+impl Hub {
+    pub(super) fn handle_open(
+        &mut self,
+        now: Duration,
+        stream: &str,
+        viewer: ViewerId,
+        offer: Bytes,
+    ) {
+        if self.viewers.contains_key(&viewer) {
+            return self.refuse(
+                viewer,
+                Refusal::Failed("the viewer is there already".into()),
+            );
+        }
+        if !self.stopping.is_empty() {
+            let text = "the streamer is stopping".to_owned();
+            return self.refuse(viewer, Refusal::NotRunning(text));
+        }
+        let Some(index) = self
+            .streams
+            .iter()
+            .position(|s| s.description.name == stream)
+        else {
+            return self.refuse(viewer, Refusal::NoSuchStream(stream.to_owned()));
+        };
+        if self.viewers.len() >= self.parts.capacity {
+            return self.refuse(viewer, Refusal::Full(self.parts.capacity));
+        }
+        let state = &self.streams[index];
+        match (state.status, &state.error) {
+            (StreamState::Failed, error) => {
+                let error = error.as_deref().unwrap_or("unknown reason");
+                let text = format!("the stream does not run: {error}");
+                self.refuse(viewer, Refusal::NotRunning(text));
+            }
+            // What its outputs carry is not known yet.
+            (StreamState::Starting, _) => {
+                // A broken offer needs no waiting.
+                if let Err(error) = Offer::parse(&offer) {
+                    return self.refuse(viewer, error.into());
+                }
+                let until = now + PARK_LIMIT;
+                self.add(viewer, index, ViewerState::Parked { offer, until });
+            }
+            (StreamState::Live, _) => self.open(now, index, viewer, &offer),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, viewer: ViewerId, refusal: Refusal) {
+        self.events.push(MediaEvent::Answered {
+            viewer,
+            result: Err(refusal),
+        });
+    }
+
+    pub(super) fn open(&mut self, now: Duration, stream: usize, viewer: ViewerId, offer: &[u8]) {
+        let available = self.streams[stream].available();
+        let plan = Offer::parse(offer).and_then(|offer| offer.plan(&available));
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.forget(viewer);
+                return self.refuse(viewer, error.into());
+            }
+        };
+        let outputs = plan.tracks.iter().map(|t| t.output.clone()).collect();
+        self.add(
+            viewer,
+            stream,
+            ViewerState::Opening {
+                outputs,
+                connected: false,
+                until: now + OPEN_LIMIT,
+            },
+        );
+        let engine = self.parts.engine.clone();
+        let inbox = self.parts.inbox.clone();
+        self.busy += 1;
+        self.job("viewer-open", move || {
+            let events = inbox.clone();
+            let result = engine.open(
+                viewer,
+                &plan,
+                Arc::new(move |event| events(Input::Engine(event))),
+            );
+            inbox(Input::Opened { viewer, result });
+        });
+    }
+
+    pub(super) fn handle_opened(
+        &mut self,
+        now: Duration,
+        viewer: ViewerId,
+        result: Result<String, String>,
+    ) {
+        let opening = match self.viewers.get_mut(&viewer).map(|v| &mut v.state) {
+            Some(ViewerState::Opening {
+                outputs, connected, ..
+            }) => Some((std::mem::take(outputs), *connected)),
+            _ => None,
+        };
+        match (opening, result) {
+            // It was closed in the meantime.
+            (None, Ok(_)) => self.close_engine(viewer),
+            (None, Err(_)) => {}
+            (Some(_), Err(error)) => {
+                tracing::warn!(%viewer, error, "viewer cannot be made");
+                self.forget(viewer);
+                self.refuse(viewer, Refusal::Failed(error));
+            }
+            (Some((outputs, connected)), Ok(answer)) => {
+                if let Some(viewer) = self.viewers.get_mut(&viewer) {
+                    viewer.state = ViewerState::Connecting {
+                        outputs,
+                        until: now + CONNECT_LIMIT,
+                    };
+                }
+                self.events.push(MediaEvent::Answered {
+                    viewer,
+                    result: Ok(answer),
+                });
+                if connected {
+                    self.play(now, viewer);
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_engine(&mut self, now: Duration, event: Event) {
+        match event {
+            Event::Connected { viewer } => {
+                match self.viewers.get_mut(&viewer).map(|v| &mut v.state) {
+                    Some(ViewerState::Opening { connected, .. }) => *connected = true,
+                    Some(ViewerState::Connecting { .. }) => self.play(now, viewer),
+                    _ => {}
+                }
+            }
+            Event::KeyframeWanted { viewer, output } => {
+                if let Some(viewer) = self.viewers.get(&viewer) {
+                    let stream = &self.streams[viewer.stream];
+                    let keyframe = stream.fanout.want_keyframe(now, &output);
+                    stream.force(keyframe, &output);
+                }
+            }
+            Event::Gone { viewer, reason } => self.end(viewer, &reason),
+        }
+    }
+
+    /// Frames flow from now on.
+    fn play(&mut self, now: Duration, id: ViewerId) {
+        let Some(viewer) = self.viewers.get_mut(&id) else {
+            return;
+        };
+        let ViewerState::Connecting { outputs, .. } = &mut viewer.state else {
+            return;
+        };
+        let outputs = std::mem::take(outputs);
+        let stream = &self.streams[viewer.stream];
+        let sound_only = outputs.iter().all(|output| output == "audio");
+        let silence_limit = if sound_only {
+            SILENCE_LIMIT_SOUND
+        } else {
+            SILENCE_LIMIT
+        };
+        viewer.state = ViewerState::Playing { silence_limit };
+        for output in outputs {
+            let keyframe = stream.fanout.join(now, id, &output, Start::NextKeyframe);
+            stream.force(keyframe, &output);
+        }
+        self.silence_check.get_or_insert(now + SILENCE_CHECK);
+        tracing::debug!(viewer = %id, stream = stream.description.name, "viewer connected");
+    }
+
+    pub(super) fn check_silence(&mut self, now: Duration) {
+        let playing: Vec<(ViewerId, Duration)> = self
+            .viewers
+            .iter()
+            .filter_map(|(id, viewer)| match viewer.state {
+                ViewerState::Playing { silence_limit } => Some((*id, silence_limit)),
+                _ => None,
+            })
+            .collect();
+        for (viewer, limit) in &playing {
+            let silence = self.parts.engine.silence(*viewer);
+            if silence.is_some_and(|silence| silence >= *limit) {
+                self.end(*viewer, "nothing has been heard from the viewer");
+            }
+        }
+        self.silence_check = (!playing.is_empty()).then(|| now + SILENCE_CHECK);
+    }
+
+    /// Ends a viewer from our side and says so.
+    pub(super) fn end(&mut self, viewer: ViewerId, reason: &str) {
+        let Some(entry) = self.viewers.get(&viewer) else {
+            return;
+        };
+        let answered = matches!(
+            entry.state,
+            ViewerState::Connecting { .. } | ViewerState::Playing { .. }
+        );
+        let parked = matches!(entry.state, ViewerState::Parked { .. });
+        self.remove(viewer);
+        let reason = reason.to_owned();
+        if answered {
+            self.events.push(MediaEvent::Gone { viewer, reason });
+        } else if parked {
+            self.refuse(viewer, Refusal::NotRunning(reason));
+        } else {
+            self.refuse(viewer, Refusal::Failed(reason));
+        }
+    }
+
+    fn add(&mut self, id: ViewerId, stream: usize, state: ViewerState) {
+        let new = self.viewers.insert(id, Viewer { stream, state }).is_none();
+        if new {
+            self.streams[stream].viewers += 1;
+            self.viewers_changed(stream);
+        }
+    }
+
+    /// Takes a viewer out of the table; what the engine holds is somebody else's.
+    fn forget(&mut self, id: ViewerId) -> Option<Viewer> {
+        let viewer = self.viewers.remove(&id)?;
+        let stream = &mut self.streams[viewer.stream];
+        stream.viewers = stream.viewers.saturating_sub(1);
+        stream.fanout.leave(id);
+        self.viewers_changed(viewer.stream);
+        Some(viewer)
+    }
+
+    pub(super) fn remove(&mut self, id: ViewerId) {
+        let Some(viewer) = self.forget(id) else {
+            return;
+        };
+        match viewer.state {
+            ViewerState::Connecting { .. } | ViewerState::Playing { .. } => self.close_engine(id),
+            // handle_opened closes what comes out of it.
+            ViewerState::Opening { .. } | ViewerState::Parked { .. } => {}
+        }
+    }
+
+    fn close_engine(&mut self, viewer: ViewerId) {
+        let engine = self.parts.engine.clone();
+        let inbox = self.parts.inbox.clone();
+        self.busy += 1;
+        self.job("viewer-close", move || {
+            engine.close(viewer);
+            inbox(Input::Closed);
+        });
+    }
+
+    pub(super) fn of_stream(
+        &self,
+        stream: usize,
+        wanted: impl Fn(&ViewerState) -> bool,
+    ) -> Vec<ViewerId> {
+        self.viewers
+            .iter()
+            .filter(|(_, viewer)| viewer.stream == stream && wanted(&viewer.state))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    pub(super) fn end_all(&mut self, stream: usize, reason: &str) {
+        for viewer in self.of_stream(stream, |_| true) {
+            self.end(viewer, reason);
+        }
+    }
+}
