@@ -1,6 +1,5 @@
 //! Whether the peer's certificate is the one the offer named (RFC 8827 section 6.5).
 
-use gst::glib;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc as gst_webrtc;

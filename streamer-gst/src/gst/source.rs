@@ -226,7 +226,7 @@ impl GstSource {
             .callbacks(callbacks(output, feed.clone(), &pacer))
             .build();
         let sink_element = sink.upcast_ref::<gst::Element>();
-        let failed = |e: gst::glib::BoolError| fail(format!("{output} cannot be tapped: {e}"));
+        let failed = |e: glib::BoolError| fail(format!("{output} cannot be tapped: {e}"));
         self.pipeline
             .add_many([&queue, &pacer, sink_element])
             .map_err(failed)?;

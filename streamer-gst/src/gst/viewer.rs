@@ -10,7 +10,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use gst::glib;
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;

@@ -214,8 +214,6 @@ impl System {
             let number = state.pointer(pointer).and_then(Value::as_u64);
             number.unwrap_or_else(|| panic!("no number at {pointer} in {state}"))
         };
-        let stored =
-            self.data().matches("<session>").count() + self.data().matches("<session ").count();
         Rest {
             streamer: [number(&streamer, "/viewers"), number(&streamer, "/calls")],
             signaling: [
