@@ -18,6 +18,8 @@ pub use system::System;
 
 /// Pause between two looks at something that cannot be waited for.
 const LOOK: Duration = Duration::from_millis(20);
+/// Measurements of [`in_time`].
+const TRIES: u32 = 4;
 
 /// Asks `look` until it finds something and returns that.
 ///
@@ -46,6 +48,25 @@ pub fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) 
     let start = Instant::now();
     wait_for(what, limit, || holds().then_some(()));
     start.elapsed()
+}
+
+/// Measures until something was done within `limit`, a few times at most: a machine that is busy
+/// with other tests is late now and then, but a program that is too slow is so each time.
+///
+/// # Panics
+///
+/// When no measurement was within `limit`; the message shows all of them.
+#[track_caller]
+pub fn in_time(what: &str, limit: Duration, mut measure: impl FnMut() -> Duration) {
+    let mut late = Vec::new();
+    for _ in 0..TRIES {
+        let took = measure();
+        if took <= limit {
+            return;
+        }
+        late.push(took);
+    }
+    panic!("later than {limit:?} each time: {what}: {late:?}");
 }
 
 /// `n` seconds.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -238,23 +239,24 @@ impl System {
         })
     }
 
-    /// Waits until everything is as `before`; descriptors may be fewer.
+    /// Waits until everything is as `before`, and returns how long that took; descriptors may be
+    /// fewer.
     ///
     /// # Panics
     ///
-    /// After `limit`, with both states.
+    /// After 15 seconds.
     #[track_caller]
-    pub fn settles(&self, before: &Rest, limit: std::time::Duration) {
+    pub fn settles(&self, before: &Rest) -> Duration {
         let mut now = self.rest();
         let what = format!("everything given back, as in {before:?}");
-        wait_for(&what, limit.max(seconds(1)), || {
+        eventually(&what, seconds(15), || {
             let seen = self.rest();
             if seen != now {
                 eprintln!("settling: {seen:?}");
                 now = seen;
             }
-            now.is_within(before).then_some(())
-        });
+            now.is_within(before)
+        })
     }
 
     /// Fails when any of the programs wrote a warning or an error.
