@@ -122,7 +122,7 @@ fn a_streamer_that_is_stopped_says_so_to_its_viewers() {
 fn a_streamer_that_dies_is_missed_and_its_successor_plays() {
     let (mut system, browser) = warm(Kind::Chromium);
     let page = watch(&browser, &system, "test");
-    let mut die_and_return = |system: &mut System| {
+    let die_and_return = |system: &mut System| {
         page.plays(seconds(10));
         let (told, text) = page.told_of_end_after(|| system.streamer.kill());
         assert!(told <= seconds(10), "the page knew after {told:?}");
