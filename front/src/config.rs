@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::Error;
 
@@ -51,6 +52,38 @@ pub struct Config {
     /// Allow addresses beyond loopback although neither HTTP nor SIP has encryption or passwords
     #[arg(long, env = "RUSTICAST_INSECURE")]
     pub insecure: bool,
+
+    /// Time limits; no flags, only tests have others than the default ones
+    #[arg(skip)]
+    pub limits: Limits,
+}
+
+/// How long front waits for browsers, and for the signaling server before it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A request's head must be whole this long after its first byte (design section 7).
+    pub head: Duration,
+    /// A connection on which no byte moves for this long, while nothing is being worked on, is
+    /// closed (design section 7). Also bounds clients that do not read what they asked for.
+    pub idle: Duration,
+    /// An answer whose connection was not reset for this long after it was written has been read.
+    pub delivered: Duration,
+    /// An event stream carries a comment line at least this often (design section 4).
+    pub keep_alive: Duration,
+    /// Without any answer for this long the signaling server counts as unreachable.
+    pub silence: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(30),
+            delivered: Duration::from_secs(2),
+            keep_alive: Duration::from_secs(10),
+            silence: Duration::from_secs(4),
+        }
+    }
 }
 
 impl Default for Config {
@@ -63,6 +96,7 @@ impl Default for Config {
             advertise: None,
             allow_origins: Vec::new(),
             insecure: false,
+            limits: Limits::default(),
         }
     }
 }

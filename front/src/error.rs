@@ -126,6 +126,13 @@ pub enum Error {
         /// What the browser says it comes from.
         origin: String,
     },
+    /// The request is for a name that is not ours: a page of another site whose name was pointed
+    /// at us (DNS rebinding) looks so.
+    #[error("this server does not answer to the name {host:?}: --allow-origin adds one")]
+    ForeignHost {
+        /// The Host header.
+        host: String,
+    },
     /// Nothing lives at this path.
     #[error("nothing is here")]
     NoSuchPage,
@@ -194,6 +201,7 @@ impl Error {
             Self::WrongType { .. } => (415, "wrong-type", "Wrong media type", None),
             Self::SlowBody { .. } => (408, "slow-body", "Body too slow", None),
             Self::CrossOrigin { .. } => (403, "cross-origin", "Another origin", None),
+            Self::ForeignHost { .. } => (421, "foreign-host", "Not the name of this server", None),
             Self::NoSuchPage => (404, "no-such-page", "Not found", None),
             Self::MethodNotAllowed => (405, "method-not-allowed", "Method not allowed", None),
             Self::Unavailable => (503, "unavailable", "Not available", Some(2)),

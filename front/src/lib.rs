@@ -15,6 +15,6 @@ mod secret;
 mod server;
 mod users;
 
-pub use config::Config;
+pub use config::{Config, Limits};
 pub use error::{Error, Problem};
 pub use server::Server;

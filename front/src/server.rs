@@ -16,7 +16,7 @@ use tokio::time;
 use crate::call::{Addresses, COMMANDS, CallRole, Calls, Gauges, Snapshot};
 use crate::config::Config;
 use crate::error::Error;
-use crate::http::{self, Pages, Web};
+use crate::http::{self, Doors, Pages, Web};
 use crate::users::Users;
 
 /// How often users whose token expired are forgotten.
@@ -71,13 +71,19 @@ impl Server {
         let (send, commands) = mpsc::channel(COMMANDS);
         let shown = Arc::new(watch::channel(Arc::new(Snapshot::default())).0);
         let gauges = Arc::new(Gauges::default());
-        let role = CallRole::new(addresses, Arc::clone(&shown), Arc::clone(&gauges));
+        let role = CallRole::new(
+            addresses,
+            config.limits.silence,
+            Arc::clone(&shown),
+            Arc::clone(&gauges),
+        );
         let (stopping, stopped) = watch::channel(false);
         let web = Web {
             calls: Calls::new(send, shown),
             users: Arc::default(),
             pages: Pages::new(config.static_dir),
-            origins: config.allow_origins.into(),
+            doors: Doors::new(http_address, config.allow_origins),
+            limits: config.limits,
             events: Arc::default(),
             stopping: stopped,
         };
@@ -149,6 +155,7 @@ impl Server {
             ..
         } = self;
         live.serving.store(true, Ordering::Relaxed);
+        let limits = web.limits;
         let stopped = || {
             let mut stopping = stopping.subscribe();
             async move {
@@ -159,7 +166,7 @@ impl Server {
         let local = sip.local();
         let users = Arc::clone(&live.users);
         let sip = sip.run(endpoint, role, commands, stopped());
-        let http = http::serve(http, http::router(web), stopping.subscribe());
+        let http = http::serve(http, http::router(web), limits, stopping.subscribe());
         let admin_stopped = stopped();
         let admin = async move {
             if let Some(admin) = admin {

@@ -11,6 +11,8 @@ use crate::secret::secret;
 
 /// A token that was not used for this long is forgotten.
 pub(crate) const USER_LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// The same while its user watches: who watches asks for nothing, and still wants to say bye.
+const WATCHER_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Registered users at once: a bound on memory, some 200 bytes each.
 const USERS: usize = 10_000;
 /// Longest name in bytes (design section 7).
@@ -25,7 +27,19 @@ pub(crate) struct User {
     pub(crate) stream: Option<String>,
     /// The running session: stream and secret.
     pub(crate) session: Option<(String, String)>,
-    expires: Instant,
+    used: Instant,
+}
+
+impl User {
+    fn expires(&self) -> Instant {
+        let watching = self.session.is_some();
+        self.used
+            + if watching {
+                WATCHER_LIFETIME
+            } else {
+                USER_LIFETIME
+            }
+    }
 }
 
 /// All registered viewers. Time is an argument, as everywhere in the core.
@@ -53,7 +67,7 @@ impl Users {
                 name,
                 stream: None,
                 session: None,
-                expires: now + USER_LIFETIME,
+                used: now,
             },
         );
         Ok(token)
@@ -67,16 +81,16 @@ impl Users {
         name: &str,
     ) -> Result<&mut User, Error> {
         let user = self.by_token.get_mut(token).ok_or(Error::NotRegistered)?;
-        if user.expires <= now || user.name != name.trim() {
+        if user.expires() <= now || user.name != name.trim() {
             return Err(Error::NotRegistered);
         }
-        user.expires = now + USER_LIFETIME;
+        user.used = now;
         Ok(user)
     }
 
     /// Forgets users whose time is over.
     pub(crate) fn expire(&mut self, now: Instant) {
-        self.by_token.retain(|_, user| user.expires > now);
+        self.by_token.retain(|_, user| user.expires() > now);
     }
 
     /// How many are registered.
@@ -143,6 +157,19 @@ mod tests {
         users.expire(end);
         assert_eq!(users.len(), 1);
         assert!(users.user(end, &used, "Ana").is_ok());
+    }
+
+    #[test]
+    fn who_watches_for_hours_can_still_say_bye() {
+        let (mut users, start) = (Users::default(), Instant::now());
+        let ana = users.register(start, "Ana").unwrap();
+        let user = users.user(start, &ana, "Ana").unwrap();
+        user.session = Some(("test".to_owned(), "secret".to_owned()));
+        let later = start + USER_LIFETIME * 5;
+        users.expire(later);
+        assert!(users.user(later, &ana, "Ana").unwrap().session.is_some());
+        users.expire(later + WATCHER_LIFETIME);
+        assert_eq!(users.len(), 0);
     }
 
     #[test]

@@ -18,8 +18,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// A poll without answer is followed by a fresh one after this long: a server that returns is
 /// noticed soon, while retransmissions of the old poll come ever more rarely.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Without any answer for this long the signaling server counts as unreachable.
-const SILENCE: Duration = Duration::from_secs(4);
 /// A stream that left the directory is shown as offline for this long.
 const OFFLINE_KEPT: Duration = Duration::from_secs(5 * 60);
 /// Entries kept at most (design section 7).
@@ -98,12 +96,19 @@ pub(super) struct Directory {
     waiters: Vec<Reply<Arc<Snapshot>>>,
     shown: Arc<watch::Sender<Arc<Snapshot>>>,
     signaling: SocketAddr,
+    /// Without any answer for this long the signaling server counts as unreachable.
+    silence: Duration,
 }
 
 impl Directory {
-    pub(super) fn new(signaling: SocketAddr, shown: Arc<watch::Sender<Arc<Snapshot>>>) -> Self {
+    pub(super) fn new(
+        signaling: SocketAddr,
+        silence: Duration,
+        shown: Arc<watch::Sender<Arc<Snapshot>>>,
+    ) -> Self {
         Self {
             signaling,
+            silence,
             known: BTreeMap::new(),
             poll: Poll::Resting { last: None },
             answered: None,
@@ -151,7 +156,7 @@ impl Directory {
                 if last.is_some_and(|last| now < last + PERIOD) {
                     return None;
                 }
-                Some(now + SILENCE)
+                Some(now + self.silence)
             }
             Poll::Asking { sent, silence, .. } => {
                 if now < sent + PATIENCE {
@@ -205,7 +210,7 @@ impl Directory {
         if page["more"] == true && *pages < PAGES && entries.len() < STREAMS {
             if let Some(after) = last_name.map(str::to_owned) {
                 *sent = now;
-                *silence = Some(now + SILENCE);
+                *silence = Some(now + self.silence);
                 return Some(Ask { after: Some(after) });
             }
         }
@@ -321,11 +326,14 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::config::Limits;
 
     fn directory() -> (Directory, Arc<watch::Sender<Arc<Snapshot>>>) {
         let shown = Arc::new(watch::channel(Arc::new(Snapshot::default())).0);
         let signaling = SocketAddr::from(([127, 0, 0, 1], 5060));
-        (Directory::new(signaling, Arc::clone(&shown)), shown)
+        let silence = Limits::default().silence;
+        let directory = Directory::new(signaling, silence, Arc::clone(&shown));
+        (directory, shown)
     }
 
     fn page(names: &[&str], more: bool) -> Vec<u8> {
@@ -435,7 +443,7 @@ mod tests {
         assert_eq!(directory.handle_timeout(start + PATIENCE), FIRST);
         assert!(!shown.borrow().asked);
 
-        directory.handle_timeout(start + SILENCE);
+        directory.handle_timeout(start + Limits::default().silence);
         assert_eq!(shown.borrow().signaling(), "unreachable");
         assert!(matches!(
             answered.try_recv(),

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sip::driver::Role;
@@ -194,6 +194,7 @@ impl Role for CallRole {
 impl CallRole {
     pub(crate) fn new(
         addresses: Addresses,
+        silence: Duration,
         shown: Arc<watch::Sender<Arc<Snapshot>>>,
         gauges: Arc<Gauges>,
     ) -> Self {
@@ -205,7 +206,7 @@ impl CallRole {
             by_call_id: HashMap::new(),
             forget: BTreeSet::new(),
             requests: HashMap::new(),
-            directory: Directory::new(addresses.signaling, shown),
+            directory: Directory::new(addresses.signaling, silence, shown),
             polls: 0,
             images: Images::default(),
             moved: false,

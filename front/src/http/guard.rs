@@ -1,7 +1,10 @@
 //! What holds for every request and response: same origin, content security, no caching.
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -18,18 +21,112 @@ const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("Authorization, Content-Type, If-Match");
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
 
-/// Refuses what pages of foreign origins send, and dresses every response.
+/// How long a browser may rely on what it was told about a listed origin, in seconds.
+const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("600");
+
+/// The names we answer to and the origins whose pages may call us.
+#[derive(Debug, Clone)]
+pub(crate) struct Doors {
+    /// Only this machine can connect, so only its own names can be meant.
+    loopback: bool,
+    /// Origins besides our own, as `https://example.org`.
+    origins: Arc<[String]>,
+}
+
+impl Doors {
+    /// For a server that listens on `address`.
+    pub(crate) fn new(address: SocketAddr, origins: Vec<String>) -> Self {
+        Self {
+            loopback: address.ip().is_loopback(),
+            origins: origins.into(),
+        }
+    }
+
+    /// Whether a request for `host` can be meant for us. A page of another site may point its own
+    /// name at our loopback address (DNS rebinding) and is then of our origin, as far as its
+    /// browser knows; only the name gives it away.
+    fn answers_to(&self, host: &str) -> bool {
+        let name = name_of(host);
+        let loopback = match name.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            // Browsers never ask a name server for these (RFC 6761 6.3).
+            Err(_) => name == "localhost" || name.ends_with(".localhost"),
+        };
+        !self.loopback
+            || loopback
+            || self
+                .origins
+                .iter()
+                .filter_map(|origin| authority(origin))
+                .any(|listed| name_of(listed) == name)
+    }
+
+    /// Where a request comes from, as its browser says.
+    fn origin(&self, headers: &HeaderMap, host: Option<&str>) -> Origin {
+        let Some(value) = headers.get(header::ORIGIN) else {
+            return match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+                Some(b"cross-site") => Origin::Foreign("another site".to_owned()),
+                _ => Origin::Own,
+            };
+        };
+        let text = String::from_utf8_lossy(value.as_bytes());
+        match (authority(&text), host) {
+            (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host) => Origin::Own,
+            _ if self
+                .origins
+                .iter()
+                .any(|one| one.eq_ignore_ascii_case(&text)) =>
+            {
+                Origin::Listed(value.clone())
+            }
+            _ => Origin::Foreign(text.into_owned()),
+        }
+    }
+}
+
+/// What follows the scheme of an origin.
+fn authority(origin: &str) -> Option<&str> {
+    origin.split_once("://").map(|(_, authority)| authority)
+}
+
+/// The name or address in `NAME:PORT`, in small letters and without brackets or final dot.
+fn name_of(host: &str) -> String {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    };
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// Refuses what is meant for others or sent by pages of foreign origins, and dresses every
+/// response.
 pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let verdict = origin(request.headers(), &web.origins);
+    let host = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str())
+        .or_else(|| request.headers().get(header::HOST)?.to_str().ok());
+    let verdict = web.doors.origin(request.headers(), host);
+    let foreign_host = host.filter(|host| !web.doors.answers_to(host));
     let harmless = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
+    let preflight = *request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = match &verdict {
+        _ if foreign_host.is_some() => Error::ForeignHost {
+            host: foreign_host.unwrap_or_default().to_owned(),
+        }
+        .into_response(),
         Origin::Foreign(origin) if !harmless => Error::CrossOrigin {
             origin: origin.clone(),
         }
         .into_response(),
+        // A question about any path: not every handler takes OPTIONS.
+        Origin::Listed(_) if preflight => StatusCode::NO_CONTENT.into_response(),
         _ => next.run(request).await,
     };
 
@@ -51,12 +148,15 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE);
+    }
+    if !web.doors.origins.is_empty() {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
     response
 }
 
-/// Where a request comes from, as its browser says.
+/// Where a request comes from.
 #[derive(Debug, PartialEq)]
 enum Origin {
     /// Our own page, or a program that is no browser.
@@ -67,30 +167,16 @@ enum Origin {
     Foreign(String),
 }
 
-fn origin(headers: &HeaderMap, listed: &[String]) -> Origin {
-    let Some(value) = headers.get(header::ORIGIN) else {
-        return match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
-            Some(b"cross-site") => Origin::Foreign("another site".to_owned()),
-            _ => Origin::Own,
-        };
-    };
-    let text = String::from_utf8_lossy(value.as_bytes());
-    let authority = text.split_once("://").map(|(_, authority)| authority);
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    match (authority, host) {
-        (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host) => Origin::Own,
-        _ if listed.iter().any(|one| one.eq_ignore_ascii_case(&text)) => {
-            Origin::Listed(value.clone())
-        }
-        _ => Origin::Foreign(text.into_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn origin(headers: &HeaderMap, listed: &[&str]) -> Origin {
+        let listed = listed.iter().map(|&origin| origin.to_owned()).collect();
+        let doors = Doors::new(SocketAddr::from(([127, 0, 0, 1], 8080)), listed);
+        let host = headers.get(header::HOST).unwrap().to_str().unwrap();
+        doors.origin(headers, Some(host))
+    }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
@@ -124,7 +210,7 @@ mod tests {
             Origin::Foreign("https://a.example".to_owned())
         );
         assert_eq!(
-            origin(&other, &["https://a.example".to_owned()]),
+            origin(&other, &["https://a.example"]),
             Origin::Listed(HeaderValue::from_static("https://a.example"))
         );
         let hidden = headers(&[("host", "x"), ("origin", "null")]);
@@ -133,5 +219,42 @@ mod tests {
         assert!(matches!(origin(&port, &[]), Origin::Foreign(_)));
         let cross = headers(&[("host", "x"), ("sec-fetch-site", "cross-site")]);
         assert!(matches!(origin(&cross, &[]), Origin::Foreign(_)));
+    }
+
+    #[test]
+    fn on_loopback_only_names_of_this_machine_and_listed_ones_are_ours() {
+        let listed = vec!["https://tv.example.org".to_owned()];
+        let doors = Doors::new(SocketAddr::from(([127, 0, 0, 1], 8080)), listed);
+        for ours in [
+            "127.0.0.1:8080",
+            "localhost:8080",
+            "LocalHost",
+            "rusticast.localhost:9",
+            "localhost.:8080",
+            "[::1]:8080",
+            "127.9.9.9",
+            "tv.example.org",
+            "tv.example.org:443",
+        ] {
+            assert!(doors.answers_to(ours), "{ours}");
+        }
+        for foreign in [
+            "evil.example:8080",
+            "example.org",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:8080",
+            "[::2]:8080",
+            "[::1",
+            "",
+        ] {
+            assert!(!doors.answers_to(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn who_listens_for_other_machines_answers_to_any_name() {
+        let doors = Doors::new(SocketAddr::from(([0, 0, 0, 0], 8080)), Vec::new());
+        assert!(doors.answers_to("studio.lan:8080"));
     }
 }

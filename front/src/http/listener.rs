@@ -22,18 +22,12 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 
 use crate::call::Guard;
+use crate::config::Limits;
 
 /// Connections at once (design section 7).
 const CONNECTIONS: usize = 512;
-/// A request's head must be whole this long after its first byte (design section 7).
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// A connection on which no byte moves for this long, while nothing is being worked on, is closed
-/// (design section 7). Also bounds clients that do not read what they asked for.
-const IDLE_TIME: Duration = Duration::from_secs(30);
-/// An answer whose connection was not reset for this long after it was written has been read.
-const DELIVERED: Duration = Duration::from_secs(2);
-/// How often the limits above are looked at.
-const CHECK: Duration = Duration::from_secs(1);
+/// How often the limits are looked at: this part of the shortest one, and at least once a second.
+const CHECKS: u32 = 4;
 /// Largest head of a request, all header lines together.
 const HEAD_BYTES: usize = 16 * 1024;
 /// What an open connection gets to finish its answer when the server stops.
@@ -48,6 +42,7 @@ const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
+    limits: Limits,
     mut stopping: watch::Receiver<bool>,
 ) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
@@ -61,7 +56,13 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, _)) => match Arc::clone(&permits).try_acquire_owned() {
                 Ok(permit) => {
-                    connections.spawn(connection(stream, router.clone(), stopping.clone(), permit));
+                    connections.spawn(connection(
+                        stream,
+                        router.clone(),
+                        limits,
+                        stopping.clone(),
+                        permit,
+                    ));
                 }
                 Err(_) => {
                     // One attempt, no waiting: a fresh socket has room for these few bytes.
@@ -82,12 +83,13 @@ pub(crate) async fn serve(
 async fn connection(
     stream: TcpStream,
     router: Router,
+    limits: Limits,
     mut stopping: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) {
     // Answers are small and wanted at once; a refusal of the option only costs milliseconds.
     let _ = stream.set_nodelay(true);
-    let activity = Arc::new(Mutex::new(Activity::new(Instant::now())));
+    let activity = Arc::new(Mutex::new(Activity::new(Instant::now(), limits)));
     let router = TowerToHyperService::new(router);
     let service = {
         let activity = Arc::clone(&activity);
@@ -112,7 +114,8 @@ async fn connection(
     let mut http = http1::Builder::new()
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(io), service);
-    let mut check = time::interval(CHECK);
+    let shortest = limits.head.min(limits.idle).min(limits.delivered);
+    let mut check = time::interval((shortest / CHECKS).min(Duration::from_secs(1)));
     let mut farewell = None;
     let ended = loop {
         tokio::select! {
@@ -136,7 +139,7 @@ async fn connection(
         }
     };
     match ended {
-        Ok(()) => close(http.into_parts().io.into_inner()).await,
+        Ok(()) => close(http.into_parts().io.into_inner(), limits.delivered).await,
         // A peer that broke off or sent no HTTP is its own affair: worth a line only to who looks.
         Err(error) => {
             lock(&activity).settle(true);
@@ -146,7 +149,7 @@ async fn connection(
 }
 
 /// Says that nothing more comes, and where an answer must arrive, looks whether it does.
-async fn close(mut io: Watched) {
+async fn close(mut io: Watched, patience: Duration) {
     // A peer that is gone already needs no goodbye.
     let _ = io.stream.shutdown().await;
     if !lock(&io.activity).deliveries.is_empty() {
@@ -155,7 +158,7 @@ async fn close(mut io: Watched) {
             while !matches!(io.read(&mut rest).await, Ok(0) | Err(_)) {}
         };
         // No word within the limit is good news.
-        let _ = time::timeout(DELIVERED, end).await;
+        let _ = time::timeout(patience, end).await;
     }
     lock(&io.activity).settle(false);
 }
@@ -173,6 +176,7 @@ impl Delivery {
 
 /// What a connection is doing, as far as its limits need to know.
 struct Activity {
+    limits: Limits,
     /// When a byte last moved, either way, or a request was finished.
     moved: Instant,
     /// When the first byte of a request's head came, until the head is whole.
@@ -186,8 +190,9 @@ struct Activity {
 }
 
 impl Activity {
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, limits: Limits) -> Self {
         Self {
+            limits,
             moved: now,
             head_since: Some(now),
             working: 0,
@@ -198,8 +203,9 @@ impl Activity {
 
     /// Answers that had time enough are delivered.
     fn deliver_old(&mut self, now: Instant) {
+        let limit = self.limits.delivered;
         self.deliveries.retain(|(made, delivery)| {
-            let old = now.saturating_duration_since(*made) > DELIVERED;
+            let old = now.saturating_duration_since(*made) > limit;
             if old {
                 delivery.0.disarm();
             }
@@ -226,8 +232,10 @@ impl Activity {
     fn overdue(&self, now: Instant) -> bool {
         let since = |then: Instant| now.saturating_duration_since(then);
         self.working == 0
-            && (self.head_since.is_some_and(|head| since(head) > HEAD_TIME)
-                || since(self.moved) > IDLE_TIME)
+            && (self
+                .head_since
+                .is_some_and(|head| since(head) > self.limits.head)
+                || since(self.moved) > self.limits.idle)
     }
 }
 
@@ -327,25 +335,29 @@ impl AsyncWrite for Watched {
 mod tests {
     use super::*;
 
+    const TICK: Duration = Duration::from_millis(1);
+
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_end_is_overdue_although_bytes_move() {
         let start = Instant::now();
-        let mut activity = Activity::new(start);
+        let limits = Limits::default();
+        let mut activity = Activity::new(start, limits);
         for second in 0..10 {
             activity.received(start + Duration::from_secs(second));
         }
-        assert!(!activity.overdue(start + HEAD_TIME));
-        assert!(activity.overdue(start + HEAD_TIME + CHECK));
+        assert!(!activity.overdue(start + limits.head));
+        assert!(activity.overdue(start + limits.head + TICK));
     }
 
     #[tokio::test(start_paused = true)]
     async fn work_has_no_idle_limit_and_rest_has_one() {
-        let activity = Arc::new(Mutex::new(Activity::new(Instant::now())));
+        let limits = Limits::default();
+        let activity = Arc::new(Mutex::new(Activity::new(Instant::now(), limits)));
         let working = Working::begin(&activity);
-        time::advance(IDLE_TIME * 2).await;
+        time::advance(limits.idle * 2).await;
         assert!(!lock(&activity).overdue(Instant::now()));
         drop(working);
-        assert!(!lock(&activity).overdue(Instant::now() + IDLE_TIME));
-        assert!(lock(&activity).overdue(Instant::now() + IDLE_TIME + CHECK));
+        assert!(!lock(&activity).overdue(Instant::now() + limits.idle));
+        assert!(lock(&activity).overdue(Instant::now() + limits.idle + TICK));
     }
 }

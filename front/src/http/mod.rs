@@ -24,9 +24,11 @@ use axum::routing::{get, post};
 use tokio::sync::watch;
 
 use crate::call::Calls;
+use crate::config::Limits;
 use crate::error::Error;
 use crate::users::Users;
 
+pub(crate) use guard::Doors;
 pub(crate) use listener::serve;
 pub(crate) use page::Pages;
 
@@ -39,8 +41,10 @@ pub(crate) struct Web {
     pub(crate) users: Arc<Mutex<Users>>,
     /// The page and its parts.
     pub(crate) pages: Pages,
-    /// Origins besides our own whose pages may call us.
-    pub(crate) origins: Arc<[String]>,
+    /// The names we answer to and the origins whose pages may call us.
+    pub(crate) doors: Doors,
+    /// How long we wait.
+    pub(crate) limits: Limits,
     /// Open event streams, for the admin state.
     pub(crate) events: Arc<AtomicUsize>,
     /// Turns true when the server stops: event streams end then.

@@ -146,8 +146,13 @@ pub(super) async fn offer(
         .await?;
     let delivery = Delivery::new(answer.guard);
     let session = (stream.clone(), answer.secret.clone());
-    if let Ok(user) = web.users().user(Instant::now(), &token, &message.name) {
-        user.session = Some(session);
+    let replaced = match web.users().user(Instant::now(), &token, &message.name) {
+        Ok(user) => user.session.replace(session),
+        Err(_) => None,
+    };
+    if let Some((stream, secret)) = replaced {
+        // Another offer of theirs was answered meanwhile; already over is as good as ended now.
+        let _ = web.calls.end(&stream, &secret).await;
     }
     let content = json!({
         "type": "answer",

@@ -16,8 +16,11 @@ use super::{StreamName, Web};
 use crate::call::Snapshot;
 use crate::error::Error;
 
-/// A comment line at least this often, so that nothing on the way takes the connection for idle.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Event streams at once: half of the connections, so that a crowd with the list open does not keep
+/// others from loading the page. Who is refused polls.
+const EVENTS: usize = 256;
+/// How long a browser waits before it opens a broken event stream again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// `GET /api/streams`.
 pub(super) async fn list(State(web): State<Web>) -> Result<Response, Error> {
@@ -46,20 +49,22 @@ pub(super) async fn image(
 /// each change.
 pub(super) async fn events(
     State(web): State<Web>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
     let follower = Follower {
+        _count: Count::new(&web.events)?,
         snapshots: web.calls.watch(),
         stopping: web.stopping.clone(),
         shown: None,
-        _count: Count::new(&web.events),
     };
     let events = stream::unfold(follower, |mut follower| async move {
         let snapshot = follower.next().await?;
         let text = String::from_utf8_lossy(&snapshot.json);
-        let event = Event::default().event("streams").data(text);
+        let event = Event::default().event("streams").retry(RETRY).data(text);
         Some((Ok(event), follower))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    // Nothing on the way shall take the connection for idle.
+    let keep_alive = KeepAlive::new().interval(web.limits.keep_alive);
+    Ok(Sse::new(events).keep_alive(keep_alive))
 }
 
 /// One browser that follows the list.
@@ -95,9 +100,14 @@ impl Follower {
 struct Count(Arc<AtomicUsize>);
 
 impl Count {
-    fn new(counter: &Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(counter))
+    fn new(counter: &Arc<AtomicUsize>) -> Result<Self, Error> {
+        let count = Self(Arc::clone(counter));
+        if counter.fetch_add(1, Ordering::Relaxed) >= EVENTS {
+            // Dropped, it takes itself off again.
+            let what = "event streams";
+            return Err(Error::TooMany { what });
+        }
+        Ok(count)
     }
 }
 

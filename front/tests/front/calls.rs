@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use front::{Config, Limits};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::time;
@@ -154,12 +155,20 @@ async fn a_client_gone_in_the_moment_of_the_answer_leaves_no_session() {
 
 #[tokio::test]
 async fn a_client_that_reads_its_answer_and_closes_keeps_its_session() {
-    let mut front = Front::start().await;
+    let limits = Limits {
+        delivered: Duration::from_millis(250),
+        ..Limits::default()
+    };
+    let config = Config {
+        limits,
+        ..Config::default()
+    };
+    let mut front = Front::start_with(config).await;
     let session = front.session().await;
-    // `session` has read to the end and closed; twice the time in which a reset would count.
+    // `session` has read to the end and closed; four times the time in which a reset would count.
     let watch = async {
-        while front.http.get(&session).await.json()["seconds"] != 4 {
-            time::sleep(Duration::from_millis(100)).await;
+        while front.http.get(&session).await.json()["seconds"] != 1 {
+            time::sleep(Duration::from_millis(50)).await;
         }
     };
     time::timeout(LIMIT, watch).await.expect("it lives");
@@ -199,6 +208,28 @@ async fn the_json_calls_do_the_same_over_the_same_code() {
     front.fake.heard("BYE").await;
     front.is_at_rest().await;
     assert_eq!(front.state().await["users"], 1);
+}
+
+#[tokio::test]
+async fn of_two_json_offers_at_once_one_call_stays() {
+    let mut front = Front::start().await;
+    let register = json!({"name": "Ana", "content": {}});
+    let registered = front.http.json("/api/register", &register).await.json();
+    let token = &registered["content"]["token"];
+    let offer = json!({
+        "name": "Ana",
+        "content": {"token": token, "stream": "test", "sdp": OFFER},
+    });
+    let http = front.http;
+    let (one, two) = tokio::join!(
+        http.json("/api/offer", &offer),
+        http.json("/api/offer", &offer)
+    );
+    assert_eq!((one.status, two.status), (200, 200));
+    front.fake.heard("BYE").await;
+    let bye = json!({"name": "Ana", "content": {"token": token}});
+    assert_eq!(http.json("/api/bye", &bye).await.status, 200);
+    front.is_at_rest().await;
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! What front refuses, and the page it serves.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use front::{Config, Server};
+use front::{Config, Limits, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time;
 
-use super::{Front, OFFER};
+use super::{Front, LIMIT, OFFER};
 
 const SDP: (&str, &str) = ("Content-Type", "application/sdp");
 
@@ -111,6 +111,54 @@ async fn pages_of_other_origins_place_no_calls_until_they_are_listed() {
 }
 
 #[tokio::test]
+async fn pages_of_listed_origins_may_ask_before_they_use_any_call() {
+    let config = Config {
+        allow_origins: vec!["https://friend.example".to_owned()],
+        ..Config::default()
+    };
+    let front = Front::start_with(config).await;
+    let friend = ("Origin", "https://friend.example");
+    let session = "/whep/test/0123456789abcdef0123456789abcdef";
+    for (path, method) in [
+        ("/api/offer", "POST"),
+        ("/whep/test", "POST"),
+        (session, "DELETE"),
+    ] {
+        let ask = ("Access-Control-Request-Method", method);
+        let answer = front.http.send("OPTIONS", path, &[friend, ask], "").await;
+        assert_eq!(answer.status, 204, "{path}");
+        let allowed = answer.header("access-control-allow-methods").unwrap();
+        assert!(allowed.contains(method), "{path}: {allowed}");
+        let foreign = ("Origin", "https://evil.example");
+        let answer = front.http.send("OPTIONS", path, &[foreign, ask], "").await;
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+        assert_eq!(answer.header("vary"), Some("Origin"));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_was_pointed_at_us_gets_nothing() {
+    let mut front = Front::start().await;
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/api/streams"),
+        ("POST", "/whep/test"),
+        ("OPTIONS", "/whep/test"),
+    ] {
+        let headers = [("Origin", "http://evil.example:8080"), SDP];
+        let answer = front
+            .http
+            .ask("evil.example:8080", method, path, &headers, OFFER)
+            .await;
+        assert_eq!(answer.status, 421, "{method} {path}");
+        assert_eq!(answer.problem(), "foreign-host");
+    }
+    assert_eq!(front.fake.count("INVITE"), 0);
+    let answer = front.http.ask("localhost:8080", "GET", "/", &[], "").await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
 async fn whep_says_what_it_takes() {
     let front = Front::start().await;
     let options = front.http.send("OPTIONS", "/whep/test", &[], "").await;
@@ -187,15 +235,25 @@ async fn a_directory_of_ones_own_shows_edits_at_once() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_never_finished_loses_its_connection_after_ten_seconds() {
-    let front = Front::start().await;
+async fn a_head_that_is_never_finished_loses_its_connection() {
+    let limits = Limits {
+        head: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let config = Config {
+        limits,
+        ..Config::default()
+    };
+    let front = Front::start_with(config).await;
+    let start = Instant::now();
     let mut slow = TcpStream::connect(front.http.0).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
         .await
         .unwrap();
     let mut rest = Vec::new();
-    let cut = time::timeout(Duration::from_secs(13), slow.read_to_end(&mut rest)).await;
+    let cut = time::timeout(LIMIT, slow.read_to_end(&mut rest)).await;
     assert!(cut.is_ok(), "still open");
+    assert!(start.elapsed() > limits.head);
     assert!(rest.is_empty(), "{rest:?}");
 }
 
@@ -226,7 +284,7 @@ async fn a_crowd_is_turned_away_at_the_door_and_let_in_when_others_leave() {
             }
         }
     };
-    time::timeout(super::LIMIT, again).await.expect("let in");
+    time::timeout(LIMIT, again).await.expect("let in");
 }
 
 #[tokio::test]

@@ -32,7 +32,20 @@ impl Client {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        let mut stream = self.begin(method, path, headers, body).await;
+        let host = self.0.to_string();
+        self.ask(&host, method, path, headers, body).await
+    }
+
+    /// The same for another name than our address.
+    pub(crate) async fn ask(
+        &self,
+        host: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut stream = self.begin_at(host, method, path, headers, body).await;
         let mut bytes = Vec::new();
         time::timeout(LIMIT, stream.read_to_end(&mut bytes))
             .await
@@ -54,10 +67,20 @@ impl Client {
         headers: &[(&str, &str)],
         body: &str,
     ) -> TcpStream {
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
-            self.0
-        );
+        let host = self.0.to_string();
+        self.begin_at(&host, method, path, headers, body).await
+    }
+
+    async fn begin_at(
+        &self,
+        host: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> TcpStream {
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }

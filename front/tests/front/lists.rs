@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use front::{Config, Limits};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
@@ -39,6 +40,14 @@ impl Follower {
             }
         }
     }
+}
+
+async fn limited(limits: Limits) -> Front {
+    Front::start_with(Config {
+        limits,
+        ..Config::default()
+    })
+    .await
 }
 
 #[tokio::test]
@@ -91,17 +100,43 @@ async fn followers_hear_of_changes_and_share_one_poll_a_second() {
 
 #[tokio::test]
 async fn a_quiet_event_stream_shows_that_it_lives() {
-    let front = Front::start().await;
+    let keep_alive = Duration::from_millis(300);
+    let front = limited(Limits {
+        keep_alive,
+        ..Limits::default()
+    })
+    .await;
     let mut follower = Follower::new(&front).await;
     follower.next().await;
     let start = Instant::now();
     while !follower.line().await.starts_with(':') {}
-    assert!(start.elapsed() <= Duration::from_secs(11));
+    assert!(start.elapsed() <= keep_alive + Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_crowd_that_follows_the_list_leaves_room_for_others() {
+    let front = Front::start().await;
+    let mut followers = Vec::new();
+    for _ in 0..256 {
+        let mut follower = Follower::new(&front).await;
+        follower.next().await;
+        followers.push(follower);
+    }
+    let refused = front.http.get("/api/streams/events").await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.problem(), "too-many");
+    assert_eq!(front.http.get("/").await.status, 200);
+    assert_eq!(front.http.get("/api/streams").await.status, 200);
+    assert_eq!(front.state().await["events"], 256);
 }
 
 #[tokio::test]
 async fn a_silent_signaling_server_is_said_and_found_again() {
-    let front = Front::start().await;
+    let front = limited(Limits {
+        silence: Duration::from_millis(300),
+        ..Limits::default()
+    })
+    .await;
     front.fake.tell(Command::Silent(true)).await;
     let answer = front.http.get("/api/streams").await;
     assert_eq!(answer.status, 504);

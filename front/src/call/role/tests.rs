@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::*;
+use crate::config::Limits;
 
 const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n";
 const ANSWER: &str = "v=0\r\no=- 2 2 IN IP4 0.0.0.0\r\n";
@@ -45,7 +46,7 @@ impl World {
         let shown = Arc::new(watch::channel(Arc::default()).0);
         Self {
             now: Instant::now(),
-            role: CallRole::new(addresses, shown, Arc::default()),
+            role: CallRole::new(addresses, Limits::default().silence, shown, Arc::default()),
             front: endpoint(4000),
             far: endpoint(5060),
             heard: Vec::new(),
