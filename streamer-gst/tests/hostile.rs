@@ -39,8 +39,12 @@ fn recorded_and_mutated_offers_are_answered_or_refused() {
     }
     let mut random = mutation::Random::new(2);
     let mut answered = 0;
-    for round in 0..300 {
-        let offer = mutation::mutate(&recorded[round % recorded.len()], &mut random);
+    for round in 0..600 {
+        let original = &recorded[round % recorded.len()];
+        let offer = match round % 2 {
+            0 => mutation::mutate(original, &mut random),
+            _ => mutation::restructure(original, &mut random).into_bytes(),
+        };
         let (viewer, answer) = streamer.open("demo", &offer);
         match answer {
             Ok(_) => answered += 1,
@@ -49,6 +53,6 @@ fn recorded_and_mutated_offers_are_answered_or_refused() {
         }
         streamer.media.close(viewer, "seen");
     }
-    assert!(answered > 30, "{answered}");
+    assert!(answered > 100, "{answered}");
     streamer.stop();
 }

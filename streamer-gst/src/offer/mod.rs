@@ -41,6 +41,8 @@ pub struct Offer {
     sections: Vec<Section>,
     /// Indices of the sections in the BUNDLE group, in the group's order.
     bundle: Option<Vec<usize>>,
+    /// The offerer only answers checks, so we have to make them (RFC 8445 section 2.5).
+    ice_lite: bool,
 }
 
 /// One m-line with what belongs to it, session-level values already inherited.

@@ -1,12 +1,17 @@
 //! Reading and checking.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Candidate, Direction, Error, Fingerprint, HashFunction, MAX_BYTES, MAX_CANDIDATES,
     MAX_SECTIONS, Offer, OfferedCodec, Section, Transport,
 };
 use crate::codec::Codec;
+
+/// Most formats in one m-line: there are no more payload types.
+const MAX_FORMATS: usize = 128;
+/// Parameters of a format past this number are left out.
+const MAX_PARAMETERS: usize = 32;
 
 /// Attributes of the session or of one m-line, in order.
 #[derive(Default)]
@@ -63,7 +68,11 @@ impl Offer {
         add_mids(&mut sections)?;
         let bundle = read_bundle(&session, &sections)?;
         check_extensions(&raw, bundle.as_deref())?;
-        let offer = Self { sections, bundle };
+        let offer = Self {
+            sections,
+            bundle,
+            ice_lite: session.has("ice-lite"),
+        };
         offer.check_transports()?;
         offer.check_directions()?;
         Ok(offer)
@@ -169,7 +178,7 @@ fn read_section(index: usize, raw: &Raw<'_>, session: &Attributes<'_>) -> Result
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"-/.+_".contains(&b))
     };
-    let formats: Vec<String> = words.map(str::to_owned).collect();
+    let formats: Vec<String> = words.take(MAX_FORMATS + 1).map(str::to_owned).collect();
     let port: u16 = port
         .split('/')
         .next()
@@ -178,6 +187,12 @@ fn read_section(index: usize, raw: &Raw<'_>, session: &Attributes<'_>) -> Result
         .map_err(|_| bad(format!("m-line {} has no port", index + 1)))?;
     if !is_word(media) || !is_word(protocol) || !formats.iter().all(|format| is_word(format)) {
         return Err(bad(format!("m-line {} is not SDP", index + 1)));
+    }
+    if formats.len() > MAX_FORMATS {
+        return Err(bad(format!(
+            "m-line {} has more than {MAX_FORMATS} formats",
+            index + 1
+        )));
     }
     let mut section = Section {
         media: media.to_owned(),
@@ -349,25 +364,30 @@ fn read_codecs(section: &Section, attributes: &Attributes<'_>) -> Vec<OfferedCod
         // 64 to 95 collide with RTCP on one port (RFC 5761 section 4).
         .filter(|payload| *payload < 128 && !(64..=95).contains(payload))
         .collect();
-    let parameters = |payload: u8| read_parameters(formats.get(&payload).copied());
+    let parameters: HashMap<u8, Vec<(String, String)>> = formats
+        .into_iter()
+        .map(|(payload, text)| (payload, read_parameters(text)))
+        .collect();
     let mut codecs: Vec<OfferedCodec> = Vec::new();
-    for payload in &payloads {
+    // GStreamer's payloaders make no type below 96. Browsers put there what did not fit above:
+    // further profiles, never the plain ones that are sent here.
+    for payload in payloads.iter().filter(|payload| **payload >= 96) {
         let Some(codec) = maps.get(payload).and_then(|map| Codec::from_rtpmap(map)) else {
             continue;
         };
         if Some(codec.kind()) != section.kind() || codecs.iter().any(|c| c.payload == *payload) {
             continue;
         }
-        let apt = payload.to_string();
+        let apt = ("apt".to_owned(), payload.to_string());
         let retransmission = payloads.iter().copied().find(|other| {
             maps.get(other)
                 .is_some_and(|map| map.eq_ignore_ascii_case("rtx/90000"))
-                && parameters(*other).contains(&("apt".to_owned(), apt.clone()))
+                && parameters.get(other).is_some_and(|p| p.contains(&apt))
         });
         codecs.push(OfferedCodec {
             codec,
             payload: *payload,
-            parameters: parameters(*payload),
+            parameters: parameters.get(payload).cloned().unwrap_or_default(),
             feedback: read_feedback(*payload, attributes),
             retransmission,
         });
@@ -376,7 +396,7 @@ fn read_codecs(section: &Section, attributes: &Attributes<'_>) -> Vec<OfferedCod
 }
 
 /// `key=value;…`; what is not a plain token is left out.
-fn read_parameters(text: Option<&str>) -> Vec<(String, String)> {
+fn read_parameters(text: &str) -> Vec<(String, String)> {
     let is_token = |text: &str| {
         (1..=64).contains(&text.len())
             && text
@@ -384,7 +404,7 @@ fn read_parameters(text: Option<&str>) -> Vec<(String, String)> {
                 .all(|b| b.is_ascii_alphanumeric() || b"-._+".contains(&b))
     };
     let mut parameters: Vec<(String, String)> = Vec::new();
-    for part in text.unwrap_or_default().split(';') {
+    for part in text.split(';').take(MAX_PARAMETERS) {
         let Some((key, value)) = part.trim().split_once('=') else {
             continue;
         };
@@ -481,7 +501,7 @@ fn read_bundle(
 fn check_extensions(raw: &[Raw<'_>], bundle: Option<&[usize]>) -> Result<(), Error> {
     let mut bundled: HashMap<&str, &str> = HashMap::new();
     for (index, section) in raw.iter().enumerate() {
-        let mut own: Vec<&str> = Vec::new();
+        let mut own: HashSet<&str> = HashSet::new();
         for value in section.attributes.all("extmap") {
             let mut words = value.split_ascii_whitespace();
             let (Some(id), Some(uri)) = (words.next(), words.next()) else {
@@ -492,13 +512,12 @@ fn check_extensions(raw: &[Raw<'_>], bundle: Option<&[usize]>) -> Result<(), Err
                 return Err(bad(format!("m-line {} has a malformed extmap", index + 1)));
             }
             let id = id.trim_start_matches('0');
-            let twice = own.contains(&id)
+            let twice = !own.insert(id)
                 || bundle.is_some_and(|group| group.contains(&index))
                     && *bundled.entry(id).or_insert(uri) != uri;
             if twice {
                 return Err(bad(format!("extmap id {id} is used twice")));
             }
-            own.push(id);
         }
     }
     Ok(())

@@ -73,16 +73,23 @@ impl Offer {
         if chosen.is_empty() {
             return Err(self.no_common_codec(available));
         }
-        if let (Some(_), [(_, _, first), (_, _, second)]) = (&self.bundle, chosen.as_slice()) {
-            if first.payload == second.payload {
-                return Err(Error::Bad(format!(
-                    "payload type {} means two codecs",
-                    first.payload
-                )));
+        if self.bundle.is_some() {
+            let mut payloads = Vec::new();
+            for (_, _, codec) in &chosen {
+                for payload in std::iter::once(codec.payload).chain(codec.retransmission) {
+                    if payloads.contains(&payload) {
+                        let text = format!("payload type {payload} means two codecs");
+                        return Err(Error::Bad(text));
+                    }
+                    payloads.push(payload);
+                }
             }
         }
         let sections: Vec<usize> = chosen.iter().map(|(index, _, _)| *index).collect();
         let mut sdp = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n".to_owned();
+        if self.ice_lite {
+            sdp.push_str("a=ice-lite\r\n");
+        }
         if self.bundle.is_some() {
             let mids: Vec<&str> = sections
                 .iter()
