@@ -2,7 +2,7 @@
 
 use crate::harness::browser::Kind;
 use crate::harness::page::{self, watch};
-use crate::harness::{Browser, System, eventually, in_time, seconds};
+use crate::harness::{Browser, System, eventually, in_time, measure, seconds, whep};
 
 /// A system that has had its first call, so that what is loaded once is loaded, and a browser.
 fn warm(kind: Kind) -> (System, Browser) {
@@ -20,18 +20,22 @@ fn warm(kind: Kind) -> (System, Browser) {
 fn stop_button_ends_the_call(kind: Kind) {
     let (system, browser) = warm(kind);
     let before = system.at_rest();
-    in_time("all is given back", seconds(1), || {
-        let page = watch(&browser, &system, "test");
-        page.plays(seconds(10));
-        eventually("the call is stored", seconds(2), || {
-            system.data().contains("connection-established")
-        });
-        page.click(page::STOP);
-        let settled = system.settles(&before);
-        assert_eq!(page.stats().open, 0);
-        page.close();
-        settled
-    });
+    in_time(
+        &format!("{kind:?}, stop button: all is given back"),
+        seconds(1),
+        || {
+            let page = watch(&browser, &system, "test");
+            page.plays(seconds(10));
+            eventually("the call is stored", seconds(2), || {
+                system.data().contains("connection-established")
+            });
+            page.click(page::STOP);
+            let settled = system.settles(&before);
+            assert_eq!(page.stats().open, 0);
+            page.close();
+            settled
+        },
+    );
     system.assert_quiet();
 }
 
@@ -48,12 +52,16 @@ fn stop_button_ends_the_call_in_firefox() {
 fn closed_tab_ends_the_call(kind: Kind) {
     let (system, browser) = warm(kind);
     let before = system.at_rest();
-    in_time("all is given back", seconds(1), || {
-        let page = watch(&browser, &system, "test");
-        page.plays(seconds(10));
-        page.close();
-        system.settles(&before)
-    });
+    in_time(
+        &format!("{kind:?}, closed tab: all is given back"),
+        seconds(1),
+        || {
+            let page = watch(&browser, &system, "test");
+            page.plays(seconds(10));
+            page.close();
+            system.settles(&before)
+        },
+    );
     system.assert_quiet();
 }
 
@@ -74,6 +82,8 @@ fn killed_browser_is_noticed(kind: Kind) {
     page.plays(seconds(10));
     browser.kill();
     let settled = system.settles(&before);
+    let what = format!("{kind:?} killed: all is given back");
+    measure::note_time(&what, settled, seconds(10));
     assert!(
         settled <= seconds(10),
         "all was given back after {settled:?}"
@@ -93,7 +103,7 @@ fn killed_firefox_is_noticed_within_10_seconds() {
 #[test]
 fn a_streamer_that_is_stopped_says_so_to_its_viewers() {
     let (mut system, browser) = warm(Kind::Chromium);
-    in_time("the page knows", seconds(1), || {
+    in_time("streamer stopped: the page knows", seconds(1), || {
         let page = watch(&browser, &system, "test");
         page.plays(seconds(10));
         let (told, text) = page.told_of_end_after(|| {
@@ -129,17 +139,25 @@ fn a_streamer_that_dies_is_missed_and_its_successor_plays() {
         assert!(text.contains("streamer"), "{text}");
         system.streamer.restart();
     };
-    in_time("the successor's next call plays", seconds(2), || {
-        die_and_return(&mut system);
-        let again = watch(&browser, &system, "test");
-        let took = again.plays(seconds(10));
-        again.close();
-        took
-    });
-    in_time("the page plays again by itself", seconds(5), || {
-        die_and_return(&mut system);
-        page.plays(seconds(15))
-    });
+    in_time(
+        "streamer killed and started again: its next call plays",
+        seconds(2),
+        || {
+            die_and_return(&mut system);
+            let again = watch(&browser, &system, "test");
+            let took = again.plays(seconds(10));
+            again.close();
+            took
+        },
+    );
+    in_time(
+        "streamer killed and started again: the page plays again by itself",
+        seconds(5),
+        || {
+            die_and_return(&mut system);
+            page.plays(seconds(15))
+        },
+    );
 }
 
 #[test]
@@ -155,5 +173,42 @@ fn all_programs_end_at_sigterm_in_the_middle_of_a_call() {
         let status = program.terminate();
         assert!(status.success(), "{status}\n{}", program.log());
     }
+    system.assert_quiet();
+}
+
+#[test]
+fn many_calls_in_a_row_leave_no_thread_and_no_descriptor() {
+    let system = System::start(&["test"]);
+    let offer = whep::recorded("chromium");
+    let call = || {
+        whep::hang_up(
+            system.http(),
+            &whep::call(system.http(), "test", &offer).unwrap(),
+        )
+    };
+    let rest = || {
+        let rest = system.at_rest();
+        (rest, system.streamer.number("/process/threads"))
+    };
+    // What is loaded once is loaded by then.
+    for _ in 0..5 {
+        call();
+    }
+    let (before, threads) = rest();
+    let memory = || system.streamer.number("/process/rss_bytes") / 1024;
+    let started_with = memory();
+    let calls = measure::times(40, 1000);
+    for _ in 0..calls {
+        call();
+    }
+    system.settles(&before);
+    eventually("no thread more than before", seconds(10), || {
+        rest().1 <= threads
+    });
+    let grown = memory().saturating_sub(started_with);
+    measure::note(
+        "calls one after the other, that left no thread and no descriptor",
+        &format!("{calls}; the streamer grew by {grown} KiB"),
+    );
     system.assert_quiet();
 }

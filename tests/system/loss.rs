@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::http::Response;
 use crate::harness::system::Setup;
-use crate::harness::{System, eventually, seconds, whep};
+use crate::harness::{System, eventually, measure, seconds, whep};
 
 const CALLS: usize = 50;
 /// 64 × T1 (RFC 3261 17.1.1.2) is 32 s; one more to say so.
@@ -82,6 +82,15 @@ fn calls_under_loss(percent: u32, seed: u64, wanted: usize) {
             outcome.took
         );
     }
+    let slowest = outcomes.iter().map(|outcome| outcome.took).max();
+    measure::note(
+        &format!("calls through {percent} % loss on both links, each way"),
+        &format!(
+            "{} of {CALLS} set up, the others told; the last one after {:.1} s",
+            set_up.len(),
+            slowest.unwrap_or_default().as_secs_f64()
+        ),
+    );
     assert!(
         set_up.len() >= wanted,
         "{} of {CALLS} set up at {percent} %",

@@ -3,12 +3,10 @@
 
 use crate::harness::hop::Die;
 use crate::harness::http::{self, Response};
-use crate::harness::{System, eventually, seconds, whep};
+use crate::harness::{System, eventually, measure, seconds, whep};
 
 /// What a refused offer becomes on the way to HTTP: 400, 413, 415, and 422 for SIP's 488.
 const REFUSALS: [u16; 4] = [400, 413, 415, 422];
-/// Mutated offers of one run.
-const MUTATIONS: u64 = 300;
 
 /// Offers, hangs up if answered, and returns the answer.
 #[track_caller]
@@ -170,7 +168,9 @@ fn mutated_offers_never_end_the_streamer() {
     let system = System::start(&["test"]);
     let offers = whep::all_recorded();
     let mut die = Die(300);
-    for turn in 0..MUTATIONS {
+    let mutations = measure::times(300, 2000);
+    let mut answered = 0;
+    for turn in 0..mutations {
         let (name, offer) = &offers[die.roll(offers.len() as u64) as usize];
         let mutated = mutated(offer, &mut die);
         let answer = whep::call(system.http(), "test", &mutated);
@@ -182,9 +182,15 @@ fn mutated_offers_never_end_the_streamer() {
             answer.status,
             answer.text()
         );
+        answered += u64::from(answer.status == 201);
         whep::hang_up(system.http(), &answer);
     }
     lives_on(&system);
+    let refused = mutations - answered;
+    measure::note(
+        "mutated offers, none of which ended or hung a program",
+        &format!("{mutations}: {answered} answered, {refused} refused"),
+    );
 }
 
 /// `offer` with one to four small damages.

@@ -32,22 +32,26 @@ fn signaling_dies_and_returns_without_a_gap_in_the_picture() {
     };
     stored(&system);
 
-    in_time("from one frame to the next", GAP, || {
-        page.watch_frames();
-        system.signaling.kill();
-        system.signaling.restart();
-        let whole = eventually("the directory is whole", seconds(10), || {
-            system
-                .entry("test")
-                .is_some_and(|entry| entry["live"] == true)
-        });
-        assert!(
-            whole <= seconds(5),
-            "the directory was whole after {whole:?}"
-        );
-        stored(&system);
-        longest_gap(&page)
-    });
+    in_time(
+        "signaling killed and started again: longest gap in the picture",
+        GAP,
+        || {
+            page.watch_frames();
+            system.signaling.kill();
+            system.signaling.restart();
+            let whole = eventually("the directory is whole", seconds(10), || {
+                system
+                    .entry("test")
+                    .is_some_and(|entry| entry["live"] == true)
+            });
+            assert!(
+                whole <= seconds(5),
+                "the directory was whole after {whole:?}"
+            );
+            stored(&system);
+            longest_gap(&page)
+        },
+    );
     assert_eq!(page.stats().connections, 1, "the page had to connect again");
 
     page.click(page::STOP);
@@ -60,7 +64,7 @@ fn front_dies_and_returns_without_a_gap_in_the_picture() {
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
     page.plays(seconds(10));
-    in_time("from one frame to the next", GAP, || {
+    in_time("front killed: longest gap in the picture", GAP, || {
         page.watch_frames();
         system.front.kill();
         let gap = longest_gap(&page);
