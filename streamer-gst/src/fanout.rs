@@ -11,8 +11,17 @@ use std::time::Duration;
 use crate::codec::{Codec, Kind};
 use crate::engine::{Delivery, Engine, Frame, ViewerId};
 
-/// An encode is asked for at most one keyframe in this time, however many viewers want one.
-pub const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
+/// Who lost the picture gets a keyframe no sooner than this after the last one, so that one bad
+/// link does not cost everybody else quality.
+const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
+/// Who has seen no picture yet waits no longer than this after the last request: a picture within
+/// a second of the click, and two keyframes a second however many come.
+const JOIN_INTERVAL: Duration = Duration::from_millis(500);
+/// Two frames of one output are at least this far apart: browsers take frames of one RTP time
+/// stamp for one frame.
+const SMALLEST_STEP: Duration = Duration::from_millis(1);
+/// A longer duration is a mistake of the source, and must not move what follows.
+const LONGEST_FRAME: Duration = Duration::from_secs(1);
 /// Bounds of what is kept since the last keyframe, per output.
 const MAX_HISTORY_BYTES: usize = 4 << 20;
 const MAX_HISTORY_FRAMES: usize = 1024;
@@ -62,7 +71,10 @@ struct Output {
     keyframe: Option<Seen>,
     /// End of the last frame: where a new source may begin.
     end: Duration,
-    last: Duration,
+    /// Stamp of the last frame.
+    last: Option<Duration>,
+    /// When the last frame came.
+    at: Duration,
     /// No frame of the present source has come yet.
     fresh: bool,
     asked: Option<Duration>,
@@ -77,8 +89,27 @@ struct Seen {
 
 struct Member {
     viewer: ViewerId,
-    /// Gets nothing until a keyframe comes.
-    waiting: bool,
+    place: Place,
+}
+
+/// How a viewer stands to what is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Has had nothing yet; the next keyframe is its first frame.
+    New,
+    /// Gets every frame.
+    Fed,
+    /// Lost frames; goes on at the next keyframe.
+    Behind,
+}
+
+impl Place {
+    fn after(delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::Taken => Self::Fed,
+            Delivery::Full => Self::Behind,
+        }
+    }
 }
 
 impl Fanout {
@@ -104,9 +135,12 @@ impl Fanout {
         for output in state.outputs.values_mut() {
             output.fresh = true;
             output.wanted = false;
+            output.asked = None;
             output.forget_history();
             for member in &mut output.viewers {
-                member.waiting = true;
+                if member.place == Place::Fed {
+                    member.place = Place::Behind;
+                }
             }
         }
     }
@@ -130,17 +164,20 @@ impl Fanout {
             stamp = output.end;
         }
         // A single frame out of order must not turn an RTP clock back either.
-        frame.pts = stamp.max(output.last);
+        frame.pts = match output.last {
+            Some(last) => stamp.max(last + SMALLEST_STEP),
+            None => stamp,
+        };
         output.fresh = false;
-        output.last = frame.pts;
-        output.end = frame.pts + frame.duration.unwrap_or_default();
+        output.last = Some(frame.pts);
+        output.at = now;
+        output.end = frame.pts + frame.duration.unwrap_or_default().min(LONGEST_FRAME);
         output.codec = Some(frame.codec);
         output.remember(now, &frame);
         for member in &mut output.viewers {
-            if member.waiting && !frame.keyframe {
-                continue;
+            if member.place == Place::Fed || frame.keyframe {
+                member.place = Place::after(self.engine.send(member.viewer, &frame));
             }
-            member.waiting = self.engine.send(member.viewer, &frame) == Delivery::Full;
         }
         if frame.keyframe {
             output.wanted = false;
@@ -161,14 +198,16 @@ impl Fanout {
         if output.viewers.iter().any(|member| member.viewer == viewer) {
             return Keyframe::None;
         }
-        let mut waiting = true;
-        if start == Start::LastKeyframe && !output.history.is_empty() {
-            waiting = output
-                .history
-                .iter()
-                .any(|frame| self.engine.send(viewer, frame) == Delivery::Full);
+        let mut place = Place::New;
+        if start == Start::LastKeyframe {
+            for frame in &output.history {
+                place = Place::after(self.engine.send(viewer, frame));
+                if place == Place::Behind {
+                    break;
+                }
+            }
         }
-        output.viewers.push(Member { viewer, waiting });
+        output.viewers.push(Member { viewer, place });
         output.ask_if_due(now)
     }
 
@@ -206,6 +245,16 @@ impl Fanout {
         }
     }
 
+    /// When a frame last came, on the output of this kind that has been silent longest. Outputs
+    /// the present source has not fed do not count.
+    pub fn last_frame(&self, kind: Kind) -> Option<Duration> {
+        let state = self.lock();
+        let fed = state.outputs.values().filter(|output| {
+            !output.fresh && output.codec.is_some_and(|codec| codec.kind() == kind)
+        });
+        fed.map(|output| output.at).min()
+    }
+
     /// How many viewers an output has.
     pub fn viewers(&self, output: &str) -> usize {
         self.lock()
@@ -239,15 +288,22 @@ impl Output {
         self.history_bytes = 0;
     }
 
-    /// One request a second, shared by everybody who waits. One that comes too early stays open
-    /// and is made by a later frame.
+    /// One request serves everybody who waits. One that comes too early stays open and is made by
+    /// a later frame.
     fn ask_if_due(&mut self, now: Duration) -> Keyframe {
-        let picture = self.codec.is_some_and(|codec| codec.kind() == Kind::Video);
-        let wanted = self.wanted || self.viewers.iter().any(|member| member.waiting);
-        let due = self
-            .asked
-            .is_none_or(|asked| now.saturating_sub(asked) >= KEYFRAME_INTERVAL);
-        if !(picture && wanted && due) {
+        if self.codec.is_none_or(|codec| codec.kind() == Kind::Audio) {
+            return Keyframe::None;
+        }
+        let stands = |place| self.viewers.iter().any(|member| member.place == place);
+        let passed = |since: Option<Duration>, interval| {
+            since.is_none_or(|since| now.saturating_sub(since) >= interval)
+        };
+        let came = self.keyframe.as_ref().map(|seen| seen.at);
+        let join = stands(Place::New) && passed(self.asked, JOIN_INTERVAL);
+        let repair = (self.wanted || stands(Place::Behind))
+            && passed(self.asked, KEYFRAME_INTERVAL)
+            && passed(came, KEYFRAME_INTERVAL);
+        if !(join || repair) {
             return Keyframe::None;
         }
         self.asked = Some(now);
@@ -257,255 +313,4 @@ impl Output {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::engine::fake::FakeEngine;
-
-    const A: ViewerId = ViewerId(1);
-    const B: ViewerId = ViewerId(2);
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    fn frame(output: &str, pts: u64, keyframe: bool) -> Frame {
-        let (codec, duration) = match output {
-            "audio" => (Codec::Opus, 20),
-            _ => (Codec::Vp8, 40),
-        };
-        Frame {
-            output: output.into(),
-            codec,
-            pts: ms(pts),
-            duration: Some(ms(duration)),
-            keyframe,
-            bytes: Bytes::from_static(&[0; 100]),
-        }
-    }
-
-    fn fixture() -> (Arc<FakeEngine>, Fanout) {
-        let engine = Arc::new(FakeEngine::default());
-        (engine.clone(), Fanout::new(engine))
-    }
-
-    #[test]
-    fn a_viewer_begins_at_the_next_keyframe_and_misses_nothing_after() {
-        let (engine, fanout) = fixture();
-        let _ = fanout.push(ms(0), frame("video", 0, true));
-        assert_eq!(
-            fanout.join(ms(10), A, "video", Start::NextKeyframe),
-            Keyframe::Ask
-        );
-        for (pts, keyframe) in [(40, false), (80, true), (120, false), (160, false)] {
-            let _ = fanout.push(ms(pts), frame("video", pts, keyframe));
-        }
-        assert_eq!(engine.stamps(A), [80, 120, 160]);
-        fanout.leave(A);
-        let _ = fanout.push(ms(200), frame("video", 200, true));
-        assert_eq!(engine.stamps(A), [80, 120, 160]);
-        assert_eq!(fanout.viewers("video"), 0);
-    }
-
-    #[test]
-    fn history_then_live_without_a_gap_or_a_double() {
-        let (engine, fanout) = fixture();
-        for (pts, keyframe) in [(0, true), (40, false), (80, true), (120, false)] {
-            let _ = fanout.push(ms(pts), frame("video", pts, keyframe));
-        }
-        let _ = fanout.join(ms(130), A, "video", Start::LastKeyframe);
-        let _ = fanout.join(ms(131), A, "video", Start::LastKeyframe);
-        let _ = fanout.push(ms(160), frame("video", 160, false));
-        assert_eq!(engine.stamps(A), [80, 120, 160]);
-    }
-
-    #[test]
-    fn history_is_bounded() {
-        let (engine, fanout) = fixture();
-        let mut big = frame("video", 0, true);
-        let _ = fanout.push(ms(0), big.clone());
-        big.keyframe = false;
-        big.bytes = Bytes::from(vec![0; MAX_HISTORY_BYTES]);
-        let _ = fanout.push(ms(40), big);
-        let _ = fanout.push(ms(80), frame("video", 80, false));
-        let _ = fanout.join(ms(90), A, "video", Start::LastKeyframe);
-        assert_eq!(engine.stamps(A), [0_u128; 0]);
-        assert_eq!(fanout.picture(ms(90), "video", ms(10)).len(), 1);
-    }
-
-    #[test]
-    fn a_viewer_that_fell_behind_goes_on_at_a_keyframe_and_disturbs_nobody() {
-        let (engine, fanout) = fixture();
-        let _ = fanout.push(ms(0), frame("video", 0, true));
-        let _ = fanout.join(ms(0), A, "video", Start::LastKeyframe);
-        let _ = fanout.join(ms(0), B, "video", Start::LastKeyframe);
-        engine.state.lock().unwrap().full.insert(A);
-        assert_eq!(
-            fanout.push(ms(40), frame("video", 40, false)),
-            Keyframe::Ask
-        );
-        engine.state.lock().unwrap().full.clear();
-        let _ = fanout.push(ms(80), frame("video", 80, false));
-        let _ = fanout.push(ms(120), frame("video", 120, true));
-        let _ = fanout.push(ms(160), frame("video", 160, false));
-        assert_eq!(engine.stamps(A), [0, 120, 160]);
-        assert_eq!(engine.stamps(B), [0, 40, 80, 120, 160]);
-    }
-
-    #[test]
-    fn keyframes_are_asked_for_once_a_second_and_joins_share_one() {
-        let (_, fanout) = fixture();
-        let _ = fanout.push(ms(0), frame("video", 0, true));
-        let asked = |joined| joined == Keyframe::Ask;
-        assert!(asked(fanout.join(ms(100), A, "video", Start::NextKeyframe)));
-        assert!(!asked(fanout.join(
-            ms(110),
-            B,
-            "video",
-            Start::NextKeyframe
-        )));
-        assert!(!asked(fanout.want_keyframe(ms(200), "video")));
-        let _ = fanout.push(ms(240), frame("video", 240, true));
-        // The keyframe served everybody; a later loss waits for its turn, then is remembered.
-        assert!(!asked(fanout.want_keyframe(ms(300), "video")));
-        assert!(!asked(fanout.push(ms(1080), frame("video", 1080, false))));
-        assert!(asked(fanout.push(ms(1120), frame("video", 1120, false))));
-        assert!(!asked(fanout.push(ms(1160), frame("video", 1160, true))));
-        let mut requests = 0;
-        for step in 0..1000 {
-            requests += u32::from(asked(fanout.want_keyframe(ms(2200 + step * 10), "video")));
-        }
-        assert_eq!(requests, 10);
-    }
-
-    #[test]
-    fn an_encoder_that_ignored_the_request_is_asked_again() {
-        let (_, fanout) = fixture();
-        let _ = fanout.push(ms(0), frame("video", 0, true));
-        let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
-        assert_eq!(
-            fanout.push(ms(999), frame("video", 999, false)),
-            Keyframe::None
-        );
-        assert_eq!(
-            fanout.push(ms(1040), frame("video", 1040, false)),
-            Keyframe::Ask
-        );
-    }
-
-    #[test]
-    fn sound_never_asks_for_keyframes() {
-        let (engine, fanout) = fixture();
-        assert_eq!(
-            fanout.join(ms(0), A, "audio", Start::NextKeyframe),
-            Keyframe::None
-        );
-        assert_eq!(fanout.push(ms(0), frame("audio", 0, true)), Keyframe::None);
-        assert_eq!(fanout.want_keyframe(ms(0), "audio"), Keyframe::None);
-        assert_eq!(engine.stamps(A), [0]);
-    }
-
-    #[test]
-    fn a_join_before_the_first_frame_asks_when_the_codec_is_known() {
-        let (_, fanout) = fixture();
-        assert_eq!(
-            fanout.join(ms(0), A, "video", Start::NextKeyframe),
-            Keyframe::None
-        );
-        assert_eq!(fanout.push(ms(10), frame("video", 0, false)), Keyframe::Ask);
-    }
-
-    #[test]
-    fn a_source_that_begins_later_arrives_at_its_time() {
-        let (engine, fanout) = fixture();
-        fanout.begin_source(ms(5000));
-        let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
-        let _ = fanout.push(ms(0), frame("video", 40, true));
-        fanout.begin_source(ms(9000));
-        let _ = fanout.push(ms(0), frame("video", 0, true));
-        assert_eq!(engine.stamps(A), [5040, 9000]);
-    }
-
-    #[test]
-    fn a_loop_shifts_picture_and_sound_together_and_never_back() {
-        let (engine, fanout) = fixture();
-        fanout.begin_source(ms(1000));
-        let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
-        let _ = fanout.join(ms(0), B, "audio", Start::NextKeyframe);
-        let _ = fanout.push(ms(0), frame("video", 500, true));
-        let _ = fanout.push(ms(0), frame("audio", 600, true));
-        // The same file again, a little too early: 1520 + 0 lies before the ends 1540 and 1620.
-        fanout.begin_source(ms(1520));
-        let _ = fanout.push(ms(0), frame("video", 0, true));
-        let _ = fanout.push(ms(0), frame("audio", 0, true));
-        let _ = fanout.push(ms(0), frame("video", 40, false));
-        assert_eq!(engine.stamps(A), [1500, 1540, 1660]);
-        assert_eq!(engine.stamps(B), [1600, 1620]);
-    }
-
-    #[test]
-    fn a_new_source_shows_nothing_before_its_first_keyframe() {
-        let (engine, fanout) = fixture();
-        let _ = fanout.push(ms(0), frame("video", 0, true));
-        let _ = fanout.join(ms(0), A, "video", Start::LastKeyframe);
-        fanout.begin_source(ms(100));
-        let _ = fanout.push(ms(0), frame("video", 0, false));
-        let _ = fanout.push(ms(0), frame("video", 40, true));
-        assert_eq!(engine.stamps(A), [0, 140]);
-    }
-
-    #[test]
-    fn a_frame_out_of_order_does_not_turn_the_clock_back() {
-        let (engine, fanout) = fixture();
-        let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
-        let _ = fanout.push(ms(0), frame("video", 0, true));
-        let _ = fanout.push(ms(0), frame("video", 80, false));
-        let _ = fanout.push(ms(0), frame("video", 40, false));
-        assert_eq!(engine.stamps(A), [0, 80, 80]);
-    }
-
-    #[test]
-    fn a_still_is_made_of_a_fresh_keyframe_or_of_all_since() {
-        let (_, fanout) = fixture();
-        assert!(fanout.picture(ms(0), "video", ms(100)).is_empty());
-        for (pts, keyframe) in [(0, true), (40, false), (80, false)] {
-            let _ = fanout.push(ms(pts), frame("video", pts, keyframe));
-        }
-        assert_eq!(fanout.picture(ms(90), "video", ms(100)).len(), 1);
-        assert_eq!(fanout.picture(ms(200), "video", ms(100)).len(), 3);
-    }
-
-    #[test]
-    fn joining_and_leaving_while_frames_flow_gives_every_viewer_a_run_without_holes() {
-        let (engine, fanout) = fixture();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for n in 0..2000 {
-                    let _ = fanout.push(ms(n), frame("video", n, n % 10 == 0));
-                }
-            });
-            for thread in 0..4 {
-                let fanout = &fanout;
-                scope.spawn(move || {
-                    for n in 0..100 {
-                        let viewer = ViewerId(thread * 1000 + n);
-                        let _ = fanout.join(ms(0), viewer, "video", Start::LastKeyframe);
-                        if n % 2 == 0 {
-                            std::thread::yield_now();
-                        }
-                        fanout.leave(viewer);
-                    }
-                });
-            }
-        });
-        let state = engine.state.lock().unwrap();
-        for frames in state.frames.values() {
-            assert!(frames[0].keyframe);
-            for pair in frames.windows(2) {
-                assert_eq!(pair[1].pts - pair[0].pts, ms(1));
-            }
-        }
-        assert_eq!(fanout.viewers("video"), 0);
-    }
-}
+mod tests;
