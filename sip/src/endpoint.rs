@@ -340,6 +340,21 @@ impl Endpoint {
         self.answer(now, id, response, true);
     }
 
+    /// Stops sending an accepted INVITE's 2xx again, as its ACK would: the caller has shown by
+    /// another request that it has the answer.
+    pub fn acknowledge(&mut self, id: ServerId) {
+        let Some(entry) = self.servers.get_mut(&id) else {
+            return;
+        };
+        if let ServerMachine::Invite(invite) = &mut entry.machine {
+            invite.acknowledge();
+            if let Some(key) = entry.ack.take() {
+                self.unacknowledged.remove(&key);
+            }
+            self.arm_server(id);
+        }
+    }
+
     /// Sends a request that has no transaction: the ACK of a 2xx. Our Via is put on top.
     pub fn send_request(&mut self, destination: SocketAddr, mut request: Request) {
         self.push_via(&mut request);
@@ -612,15 +627,8 @@ impl Endpoint {
             cseq: request.cseq().number,
             tag: request.to().tag().unwrap_or_default().to_owned(),
         };
-        if let Some(id) = self.unacknowledged.remove(&key) {
-            if let Some(ServerEntry {
-                machine: ServerMachine::Invite(invite),
-                ..
-            }) = self.servers.get_mut(&id)
-            {
-                invite.acknowledge();
-                self.arm_server(id);
-            }
+        if let Some(&id) = self.unacknowledged.get(&key) {
+            self.acknowledge(id);
         }
         self.events.push_back(Event::Ack { request, source });
     }

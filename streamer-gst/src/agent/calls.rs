@@ -64,9 +64,9 @@ impl Agent {
             // it is the same call by another way (RFC 3261 section 8.2.2.2).
             let inside = match &call.state {
                 State::Opening { .. } => false,
-                State::Accepted { dialog, .. } | State::Confirmed { dialog } => {
-                    dialog.clone().accepts(request).is_ok()
-                }
+                State::Accepted { dialog, .. }
+                | State::Confirmed { dialog }
+                | State::Leaving { dialog, .. } => dialog.clone().accepts(request).is_ok(),
             };
             return Err(if inside {
                 refuse(
@@ -169,15 +169,17 @@ impl Agent {
         request: &Request,
         endpoint: &mut Endpoint,
     ) {
-        let known = match self
-            .calls
-            .get_mut(request.call_id())
-            .map(|call| &mut call.state)
-        {
-            Some(State::Accepted { dialog, .. } | State::Confirmed { dialog }) => {
-                dialog.accepts(request)
+        let call = self.calls.get_mut(request.call_id());
+        let known = match call.map(|call| &mut call.state) {
+            Some(State::Accepted { invite, dialog } | State::Leaving { invite, dialog, .. }) => {
+                let known = dialog.accepts(request);
+                if known.is_ok() {
+                    endpoint.acknowledge(*invite);
+                }
+                known
             }
-            _ => Err(StatusCode::CALL_DOES_NOT_EXIST),
+            Some(State::Confirmed { dialog }) => dialog.accepts(request),
+            Some(State::Opening { .. }) | None => Err(StatusCode::CALL_DOES_NOT_EXIST),
         };
         let status = known.err().unwrap_or(StatusCode::OK);
         endpoint.respond(now, id, Response::to_request(request, status));
@@ -185,6 +187,59 @@ impl Agent {
             let reason = request.headers.get(Name::Reason).and_then(Reason::parse);
             let reason = reason.map_or_else(|| "The viewer left".to_owned(), |reason| reason.text);
             self.end(request.call_id(), &reason);
+        }
+    }
+
+    pub(super) fn handle_ack(&mut self, now: Instant, request: &Request, endpoint: &mut Endpoint) {
+        let Some(call) = self.calls.get_mut(request.call_id()) else {
+            return;
+        };
+        if let State::Accepted { dialog, .. } | State::Leaving { dialog, .. } = &mut call.state {
+            if dialog.accepts(request).is_ok() {
+                self.confirm(now, request.call_id(), endpoint);
+            }
+        }
+    }
+
+    /// Nothing acknowledged the answer in 32 s: the call is taken as confirmed, and ends (RFC 3261
+    /// section 13.3.1.4).
+    pub(super) fn handle_unacknowledged(
+        &mut self,
+        now: Instant,
+        id: ServerId,
+        endpoint: &mut Endpoint,
+    ) {
+        let call_id = self.calls.iter().find_map(|(call_id, call)| {
+            let waits = match call.state {
+                State::Accepted { invite, .. } | State::Leaving { invite, .. } => invite == id,
+                State::Opening { .. } | State::Confirmed { .. } => false,
+            };
+            waits.then(|| call_id.clone())
+        });
+        if let Some(call_id) = call_id {
+            self.confirm(now, &call_id, endpoint);
+            let reason = Reason::new(408, "The answer was never acknowledged");
+            self.hang_up(now, &call_id, &reason, endpoint);
+        }
+    }
+
+    /// The caller knows the call by now; one that is over already gets its BYE.
+    fn confirm(&mut self, now: Instant, call_id: &str, endpoint: &mut Endpoint) {
+        let Some(call) = self.calls.get_mut(call_id) else {
+            return;
+        };
+        match &mut call.state {
+            State::Accepted { dialog, .. } => {
+                let dialog = dialog.clone();
+                call.state = State::Confirmed { dialog };
+            }
+            State::Leaving { dialog, reason, .. } => {
+                let bye = bye(dialog, reason);
+                self.farewells
+                    .insert(endpoint.request(now, self.settings.signaling, bye));
+                self.calls.remove(call_id);
+            }
+            State::Opening { .. } | State::Confirmed { .. } => {}
         }
     }
 
@@ -196,38 +251,51 @@ impl Agent {
         reason: &Reason,
         endpoint: &mut Endpoint,
     ) {
-        if let Some(call) = self.calls.get_mut(call_id) {
-            match &mut call.state {
-                State::Opening { invite } => {
-                    let invite = *invite;
-                    if let Some(request) = endpoint.server_request(invite) {
-                        let status = StatusCode::SERVICE_UNAVAILABLE;
-                        let answer = Response::to_request(request, status);
-                        endpoint.respond(now, invite, answer.with_reason(&reason.text));
-                    }
+        let Some(call) = self.calls.get_mut(call_id) else {
+            return;
+        };
+        match &mut call.state {
+            State::Opening { invite } => {
+                let invite = *invite;
+                if let Some(request) = endpoint.server_request(invite) {
+                    let status = StatusCode::SERVICE_UNAVAILABLE;
+                    let answer = Response::to_request(request, status);
+                    endpoint.respond(now, invite, answer.with_reason(&reason.text));
                 }
-                State::Accepted { dialog, .. } | State::Confirmed { dialog } => {
-                    let mut bye = dialog.request(Method::Bye);
-                    bye.headers.push(Name::Reason, &reason.to_string());
-                    let id = endpoint.request(now, self.settings.signaling, bye);
-                    self.farewells.insert(id);
-                }
+            }
+            // A program that ends cannot wait for the ACK.
+            State::Accepted { invite, dialog } if !self.ending => {
+                call.state = State::Leaving {
+                    invite: *invite,
+                    dialog: dialog.clone(),
+                    reason: reason.clone(),
+                };
+                self.viewers.remove(&call.viewer);
+                say_end(call_id, call, &reason.text);
+                self.media.close(call.viewer, &reason.text);
+                return;
+            }
+            State::Leaving { .. } if !self.ending => return,
+            State::Accepted { dialog, .. }
+            | State::Confirmed { dialog }
+            | State::Leaving { dialog, .. } => {
+                let bye = bye(dialog, reason);
+                let id = endpoint.request(now, self.settings.signaling, bye);
+                self.farewells.insert(id);
             }
         }
         self.end(call_id, &reason.text);
     }
 
     pub(super) fn end(&mut self, call_id: &str, reason: &str) {
-        if let Some(call) = self.forget(call_id) {
-            tracing::info!(
-                call_id,
-                stream = call.stream,
-                viewer = call.caller,
-                reason,
-                "call ends"
-            );
-            self.media.close(call.viewer, reason);
+        let Some(call) = self.forget(call_id) else {
+            return;
+        };
+        if let State::Leaving { .. } = call.state {
+            return;
         }
+        say_end(call_id, &call, reason);
+        self.media.close(call.viewer, reason);
     }
 
     pub(super) fn forget(&mut self, call_id: &str) -> Option<Call> {
@@ -241,6 +309,17 @@ impl Agent {
             lease.tell_news(now);
         }
     }
+}
+
+fn say_end(call_id: &str, call: &Call, reason: &str) {
+    let (stream, viewer) = (&call.stream, &call.caller);
+    tracing::info!(call_id, stream, viewer, reason, "call ends");
+}
+
+fn bye(dialog: &mut Dialog, reason: &Reason) -> Request {
+    let mut bye = dialog.request(Method::Bye);
+    bye.headers.push(Name::Reason, &reason.to_string());
+    bye
 }
 
 /// How SIP puts a refusal, and after how many seconds another try makes sense.

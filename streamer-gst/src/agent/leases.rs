@@ -9,6 +9,11 @@ use super::Agent;
 use super::registration::{Registration, granted_lease};
 use crate::media::StreamInfo;
 
+/// Bytes of Call-IDs in one REGISTER: with the rest it stays below the 16 kB that a server takes.
+const CALLS_ROOM: usize = 8 * 1024;
+/// Longer Call-IDs are not named: a caller could use up the room with one.
+const LONGEST_CALL_ID: usize = 256;
+
 impl Agent {
     /// Plans a lease for every stream that has none.
     pub(super) fn adopt_streams(&mut self, now: Instant, endpoint: &mut Endpoint) {
@@ -39,14 +44,28 @@ impl Agent {
         let expires = lease.start(now);
         let cseq = lease.cseq;
         let mut body = serde_json::to_value(info).unwrap_or_default();
-        if lease.names_calls {
-            let calls: Vec<&String> = self
+        if let Some(after) = &lease.unnamed {
+            let calls = self
                 .calls
                 .iter()
-                .filter(|(_, call)| call.stream == info.name)
+                .filter(|(_, call)| call.stream == info.name);
+            let mut calls: Vec<&String> = calls
                 .map(|(call_id, _)| call_id)
+                .filter(|call_id| call_id.len() <= LONGEST_CALL_ID && *call_id > after)
                 .collect();
+            calls.sort();
+            let mut size = 0;
+            let fit = calls.iter().take_while(|call_id| {
+                // Two quotes and a comma.
+                size += call_id.len() + 3;
+                size <= CALLS_ROOM
+            });
+            let fit = fit.count();
+            let more = fit < calls.len();
+            calls.truncate(fit);
             body["calls"] = serde_json::json!(calls);
+            let last = calls.last().map(|call_id| (*call_id).clone());
+            lease.naming(last.filter(|_| more));
         }
         let mut request = self.register_request(&info.name, expires);
         request
@@ -55,6 +74,25 @@ impl Agent {
         request.set_body("application/json", body.to_string().into());
         let id = endpoint.request(now, self.settings.signaling, request);
         self.registering.insert(id, (info.name.clone(), cseq));
+    }
+
+    /// Takes a stream out of the directory. A REGISTER on the way is waited for (RFC 3261 section
+    /// 10.2): it could arrive late and put the stream back.
+    pub(super) fn withdraw(&mut self, now: Instant, stream: &str, endpoint: &mut Endpoint) {
+        let Some(lease) = self.registrations.get_mut(stream) else {
+            return;
+        };
+        if lease.is_pending() {
+            let on_the_way = self.registering.iter();
+            let on_the_way =
+                on_the_way.filter(|(_, (of, cseq))| of == stream && *cseq == lease.cseq);
+            self.farewells.extend(on_the_way.map(|(id, _)| *id));
+            return;
+        }
+        lease.start(now);
+        let request = self.register_request(stream, Duration::ZERO);
+        let id = endpoint.request(now, self.settings.signaling, request);
+        self.farewells.insert(id);
     }
 
     pub(super) fn register_request(&self, stream: &str, expires: Duration) -> Request {
@@ -98,8 +136,8 @@ impl Agent {
         }
         match response.status {
             status if status.is_success() => {
-                if !lease.live {
-                    tracing::debug!(stream, "registered");
+                if lease.failing() {
+                    tracing::info!(stream, "registered again");
                 }
                 lease.granted(now, granted_lease(response, &contact));
             }
@@ -108,13 +146,22 @@ impl Agent {
                 let minimum = minimum
                     .and_then(|text| text.trim().parse().ok())
                     .unwrap_or(60);
-                lease.lengthen(now, Duration::from_secs(minimum));
+                if !lease.lengthen(now, Duration::from_secs(minimum)) {
+                    self.refused(now, stream, response);
+                }
             }
-            status => {
-                tracing::warn!(stream, %status, reason = response.reason,
-                    signaling = %self.settings.signaling, "the signaling server refused the stream");
-                lease.failed(now);
-            }
+            _ => self.refused(now, stream, response),
+        }
+    }
+
+    fn refused(&mut self, now: Instant, stream: &str, response: &Response) {
+        let Some(lease) = self.registrations.get_mut(stream) else {
+            return;
+        };
+        if lease.failed(now) {
+            let (status, reason) = (response.status, response.reason.as_str());
+            tracing::warn!(stream, %status, reason, signaling = %self.settings.signaling,
+                "the signaling server refuses the stream; trying again");
         }
     }
 
@@ -128,9 +175,10 @@ impl Agent {
         let lease = self.registrations.get_mut(stream);
         // A newer REGISTER may have been answered since.
         if let Some(lease) = lease.filter(|lease| lease.cseq == cseq) {
-            tracing::warn!(stream, signaling = %self.settings.signaling, %failure,
-                "the signaling server does not answer; trying again");
-            lease.failed(now);
+            if lease.failed(now) {
+                tracing::warn!(stream, signaling = %self.settings.signaling, %failure,
+                    "the signaling server does not answer; trying again");
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use sip::driver::Role;
@@ -79,7 +79,8 @@ pub struct Agent {
     last_viewer: u64,
     /// REGISTER on the way: its stream and its number.
     registering: HashMap<ClientId, (String, u32)>,
-    /// BYE, and REGISTER that withdraws, on the way: they keep a shutdown waiting.
+    /// BYE, and REGISTER that withdraws or comes before that, on the way: they keep a shutdown
+    /// waiting.
     farewells: HashSet<ClientId>,
     /// OPTIONS that wait for a picture, by stream.
     pictures: HashMap<String, Vec<ServerId>>,
@@ -101,6 +102,13 @@ enum State {
     Accepted { invite: ServerId, dialog: Dialog },
     /// Acknowledged.
     Confirmed { dialog: Dialog },
+    /// Over before it was acknowledged; the media is closed. Its BYE waits for the ACK or the end
+    /// of the 32 s (RFC 3261 section 15): a caller that has no answer yet would not know the call.
+    Leaving {
+        invite: ServerId,
+        dialog: Dialog,
+        reason: Reason,
+    },
 }
 
 impl Agent {
@@ -129,6 +137,20 @@ impl Agent {
         };
         agent.adopt_streams(now, endpoint);
         (agent, watcher)
+    }
+
+    /// A request that a shutdown waits for is over; a REGISTER among them is followed by the one
+    /// that withdraws.
+    fn farewell_done(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        registered: Option<(String, u32)>,
+        endpoint: &mut Endpoint,
+    ) {
+        if let (true, Some((stream, _))) = (self.farewells.remove(&id), registered) {
+            self.withdraw(now, &stream, endpoint);
+        }
     }
 
     fn show(&self, endpoint: &Endpoint) {
@@ -170,49 +192,34 @@ impl Role for Agent {
     fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         match event {
             Event::Request { id, request, .. } => self.handle_request(now, id, &request, endpoint),
-            Event::Ack { request, .. } => {
-                if let Some(call) = self.calls.get_mut(request.call_id()) {
-                    if let State::Accepted { dialog, .. } = &mut call.state {
-                        if dialog.accepts(&request).is_ok() {
-                            let dialog = dialog.clone();
-                            call.state = State::Confirmed { dialog };
-                        }
-                    }
-                }
-            }
-            Event::Cancel { invite, request } => {
+            Event::Ack { request, .. } => self.handle_ack(now, &request, endpoint),
+            // The CANCEL is known by its transaction; the Call-ID it bears proves nothing.
+            Event::Cancel { invite, .. } => {
                 if let Some(invited) = endpoint.server_request(invite) {
                     let status = StatusCode::REQUEST_TERMINATED;
                     let answer = Response::to_request(invited, status);
+                    let call_id = invited.call_id().to_owned();
                     endpoint.respond(now, invite, answer);
-                }
-                self.end(request.call_id(), "The viewer gave up");
-            }
-            Event::Unacknowledged { id } => {
-                let call_id = self.calls.iter().find_map(|(call_id, call)| {
-                    let waits =
-                        matches!(call.state, State::Accepted { invite, .. } if invite == id);
-                    waits.then(|| call_id.clone())
-                });
-                if let Some(call_id) = call_id {
-                    let reason = Reason::new(408, "The answer was never acknowledged");
-                    self.hang_up(now, &call_id, &reason, endpoint);
+                    self.end(&call_id, "The viewer gave up");
                 }
             }
+            Event::Unacknowledged { id } => self.handle_unacknowledged(now, id, endpoint),
             Event::Response { id, response, .. } => {
                 if response.status.is_provisional() {
                     return;
                 }
-                self.farewells.remove(&id);
-                if let Some((stream, _)) = self.registering.remove(&id) {
-                    self.handle_register_answer(now, &stream, &response);
+                let registered = self.registering.remove(&id);
+                if let Some((stream, _)) = &registered {
+                    self.handle_register_answer(now, stream, &response);
                 }
+                self.farewell_done(now, id, registered, endpoint);
             }
             Event::Failed { id, failure } => {
-                self.farewells.remove(&id);
-                if let Some((stream, cseq)) = self.registering.remove(&id) {
-                    self.handle_register_failure(now, &stream, cseq, failure);
+                let registered = self.registering.remove(&id);
+                if let Some((stream, cseq)) = &registered {
+                    self.handle_register_failure(now, stream, *cseq, failure);
                 }
+                self.farewell_done(now, id, registered, endpoint);
             }
             Event::Stray { response, .. } => {
                 let ours = response.status == StatusCode::FORBIDDEN
@@ -272,20 +279,15 @@ impl Role for Agent {
     }
 
     fn handle_shutdown(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.ending = true;
         let calls: Vec<String> = self.calls.keys().cloned().collect();
         let reason = Reason::new(480, "The streamer was stopped");
         for call_id in calls {
             self.hang_up(now, &call_id, &reason, endpoint);
         }
-        self.ending = true;
         let streams: Vec<String> = self.registrations.keys().cloned().collect();
         for stream in streams {
-            if let Some(lease) = self.registrations.get_mut(&stream) {
-                lease.start(now);
-            }
-            let request = self.register_request(&stream, Duration::ZERO);
-            let id = endpoint.request(now, self.settings.signaling, request);
-            self.farewells.insert(id);
+            self.withdraw(now, &stream, endpoint);
         }
         self.show(endpoint);
     }

@@ -6,6 +6,8 @@ use sip::{NameAddr, Uri};
 
 /// The lease that we ask for.
 pub(crate) const EXPIRES: Duration = Duration::from_secs(60);
+/// The longest lease that we ask for or rely on.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// After a 403 that asks for it, a stream registers again at most this often: nobody can make
 /// us flood the signaling server by forging that answer.
 const FORCED_INTERVAL: Duration = Duration::from_secs(5);
@@ -24,8 +26,11 @@ pub(crate) struct Registration {
     pub(crate) cseq: u32,
     /// Whether the server keeps us in its directory, as far as we know.
     pub(crate) live: bool,
-    /// The next REGISTER names our calls: the server has forgotten which of them go on.
-    pub(crate) names_calls: bool,
+    /// The server has forgotten which calls go on: the next REGISTER names those whose Call-ID
+    /// comes after this one.
+    pub(crate) unnamed: Option<String>,
+    /// What `unnamed` becomes when the REGISTER on the way is granted.
+    named: Option<Option<String>>,
     lease: Duration,
     next: Option<Instant>,
     pending: bool,
@@ -33,6 +38,7 @@ pub(crate) struct Registration {
     last: Option<Instant>,
     last_forced: Option<Instant>,
     retry: Duration,
+    failing: bool,
 }
 
 impl Registration {
@@ -42,7 +48,8 @@ impl Registration {
             tag,
             cseq: 0,
             live: false,
-            names_calls: false,
+            unnamed: None,
+            named: None,
             lease: EXPIRES,
             next: Some(now),
             pending: false,
@@ -50,6 +57,7 @@ impl Registration {
             last: None,
             last_forced: None,
             retry: FIRST_RETRY,
+            failing: false,
         }
     }
 
@@ -63,9 +71,25 @@ impl Registration {
         self.cseq += 1;
         self.pending = true;
         self.news = false;
+        self.named = None;
         self.next = None;
         self.last = Some(now);
         self.lease
+    }
+
+    /// True while a REGISTER has no final answer.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending
+    }
+
+    /// True from a failure until the next success.
+    pub(crate) fn failing(&self) -> bool {
+        self.failing
+    }
+
+    /// The REGISTER that goes out now names calls; others come after `rest`, if there are any.
+    pub(crate) fn naming(&mut self, rest: Option<String>) {
+        self.named = Some(rest);
     }
 
     /// The stream changed: tell it soon.
@@ -80,11 +104,15 @@ impl Registration {
 
     /// The server says that it has forgotten us.
     pub(crate) fn force(&mut self, now: Instant) {
-        let at = self
-            .last_forced
-            .map_or(now, |last| now.max(last + FORCED_INTERVAL));
+        self.unnamed = Some(String::new());
+        self.named = None;
+        let at = match self.last_forced {
+            // It is planned already.
+            Some(planned) if planned > now => planned,
+            Some(last) => now.max(last + FORCED_INTERVAL),
+            None => now,
+        };
         self.last_forced = Some(at);
-        self.names_calls = true;
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
@@ -92,25 +120,34 @@ impl Registration {
     pub(crate) fn granted(&mut self, now: Instant, lease: Duration) {
         self.pending = false;
         self.live = true;
-        self.names_calls = false;
+        self.failing = false;
         self.retry = FIRST_RETRY;
         // Well before half the lease, so that a lost refresh has time for its retransmissions.
         let refresh = now + lease.max(Duration::from_secs(2)) * 2 / 5;
         self.next = Some(self.next.map_or(refresh, |next| next.min(refresh)));
+        if let Some(rest) = self.named.take() {
+            self.next = if rest.is_some() { Some(now) } else { self.next };
+            self.unnamed = rest;
+        }
         if self.news {
             self.tell_news(now);
         }
     }
 
-    /// The server wants a longer lease (423).
-    pub(crate) fn lengthen(&mut self, now: Instant, minimum: Duration) {
+    /// The server wants a longer lease (423). False when it is none that we could ask for.
+    pub(crate) fn lengthen(&mut self, now: Instant, minimum: Duration) -> bool {
+        if minimum <= self.lease || minimum > LONGEST {
+            return false;
+        }
         self.pending = false;
-        self.lease = minimum.clamp(EXPIRES, Duration::from_secs(3600));
+        self.lease = minimum;
         self.next = Some(now);
+        true
     }
 
-    /// The REGISTER failed; the stream may still be listed until its lease ends.
-    pub(crate) fn failed(&mut self, now: Instant) {
+    /// The REGISTER failed; the stream may still be listed until its lease ends. True for the
+    /// first failure in a row.
+    pub(crate) fn failed(&mut self, now: Instant) -> bool {
         self.pending = false;
         self.live = false;
         self.next = Some(
@@ -118,6 +155,7 @@ impl Registration {
                 .map_or(now + self.retry, |next| next.min(now + self.retry)),
         );
         self.retry = (self.retry * 2).min(LAST_RETRY);
+        !std::mem::replace(&mut self.failing, true)
     }
 }
 
@@ -133,6 +171,7 @@ pub(crate) fn granted_lease(response: &sip::Response, contact: &Uri) -> Duration
         .and_then(|bound| seconds(bound.params.get("expires")?))
         .or_else(|| seconds(response.headers.get(sip::Name::Expires)?))
         .unwrap_or(EXPIRES)
+        .min(LONGEST)
 }
 
 #[cfg(test)]
@@ -175,6 +214,21 @@ mod tests {
         registration.granted(now, EXPIRES);
         registration.force(now);
         assert_eq!(registration.next(), Some(now + FORCED_INTERVAL));
+    }
+
+    #[test]
+    fn demands_that_come_together_do_not_put_off_a_later_one() {
+        let (mut registration, now) = registration();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        registration.start(now);
+        registration.granted(now, EXPIRES);
+        for second in 0..4 {
+            registration.force(after(second));
+        }
+        registration.start(after(5));
+        registration.granted(after(5), EXPIRES);
+        registration.force(after(10));
+        assert_eq!(registration.next(), Some(after(10)));
     }
 
     #[test]

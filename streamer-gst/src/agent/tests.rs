@@ -2,6 +2,7 @@
 //! clock and with a fake media.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use sip::endpoint::Config;
 use sip::{NameAddr, Uri};
@@ -422,4 +423,155 @@ fn a_stream_answers_questions_about_itself() {
     let answer = link.response();
     assert_eq!(answer.content_type().as_deref(), Some("image/jpeg"));
     assert_eq!(answer.body, "jpeg");
+}
+
+#[test]
+fn an_absurd_lease_is_no_reason_to_fall_over() {
+    let mut link = Link::new();
+    let (id, register) = link.request();
+    let mut granted = Response::to_request(&register, StatusCode::OK);
+    granted.headers.push(Name::Expires, &u64::MAX.to_string());
+    link.far.respond(link.now, id, granted);
+    link.settle();
+    assert!(link.agent.poll_timeout().is_some());
+}
+
+#[test]
+fn a_server_that_refuses_every_lease_is_not_asked_at_once_again() {
+    let mut link = Link::new();
+    let (id, register) = link.request();
+    let mut brief = Response::to_request(&register, StatusCode::INTERVAL_TOO_BRIEF);
+    brief.headers.push(Name::MinExpires, "60");
+    link.far.respond(link.now, id, brief);
+    assert!(link.far_event().is_none());
+    link.wait(2);
+    assert_eq!(link.request().1.cseq().number, 2);
+}
+
+#[test]
+fn a_cancel_ends_the_call_it_matches_whatever_call_it_names() {
+    let mut link = Link::registered();
+    let dialog = link.call();
+    let invite = link.invite("test");
+    let id = link.send(invite);
+    let sent = link.far.client_request(id).unwrap().clone();
+    let mut cancel = Request::new(
+        Method::Cancel,
+        sent.uri.clone(),
+        sent.from().clone(),
+        sent.to().clone(),
+        dialog.call_id(),
+        1,
+    );
+    let via = sent.headers.get(Name::Via).unwrap();
+    cancel.headers.push_front(Name::Via, via);
+    link.near
+        .handle_datagram(link.now, address(2), cancel.to_bytes());
+    link.settle();
+    assert!(link.agent.calls.contains_key(dialog.call_id()));
+    assert_eq!(link.agent.calls.len(), 1);
+    assert!(matches!(link.far_event(), Some(Event::Stray { .. })));
+    assert_eq!(link.response().status, StatusCode::REQUEST_TERMINATED);
+}
+
+/// A call that is answered and not yet acknowledged; the caller's view of it.
+fn answered(link: &mut Link) -> Dialog {
+    let invite = link.invite("test");
+    link.send(invite.clone());
+    link.event(MediaEvent::Answered {
+        viewer: ViewerId(link.agent.last_viewer),
+        result: Ok("v=0".to_owned()),
+    });
+    Dialog::uac(&invite, &link.response())
+}
+
+fn gone(link: &mut Link) {
+    link.event(MediaEvent::Gone {
+        viewer: ViewerId(link.agent.last_viewer),
+        reason: "The camera stopped".to_owned(),
+    });
+}
+
+#[test]
+fn a_call_that_ends_before_its_ack_is_hung_up_when_the_ack_comes() {
+    let mut link = Link::registered();
+    let dialog = answered(&mut link);
+    gone(&mut link);
+    assert_eq!(
+        link.media.asked(),
+        ["open test 1", "close 1 The camera stopped"]
+    );
+    assert!(link.far_event().is_none(), "no BYE before the ACK");
+    link.far.send_request(address(1), dialog.ack());
+    let (id, bye) = link.request();
+    assert_eq!(bye.method, Method::Bye);
+    let reason = Reason::parse(bye.headers.get(Name::Reason).unwrap()).unwrap();
+    assert_eq!(reason.text, "The camera stopped");
+    link.answer((id, bye), StatusCode::OK);
+    assert!(link.agent.calls.is_empty() && link.media.asked().is_empty());
+}
+
+#[test]
+fn a_call_that_ended_and_is_never_acknowledged_is_hung_up_in_the_end() {
+    let mut link = Link::registered();
+    answered(&mut link);
+    gone(&mut link);
+    link.wait(33);
+    let mut byes = 0;
+    while let Some(event) = link.far_event() {
+        if let Event::Request { id, request, .. } = event {
+            byes += usize::from(request.method == Method::Bye);
+            link.answer((id, request), StatusCode::OK);
+        }
+    }
+    assert_eq!(byes, 1);
+    assert!(link.agent.calls.is_empty());
+}
+
+#[test]
+fn a_caller_that_hangs_up_has_the_answer_and_is_not_sent_it_again() {
+    let mut link = Link::registered();
+    let mut dialog = answered(&mut link);
+    link.send(dialog.request(Method::Bye));
+    assert_eq!(link.response().status, StatusCode::OK);
+    link.wait(10);
+    assert!(link.far_event().is_none());
+}
+
+#[test]
+fn a_stream_is_withdrawn_after_the_answer_to_the_register_on_its_way() {
+    let mut link = Link::new();
+    let register = link.request();
+    link.agent.handle_shutdown(link.now, &mut link.near);
+    assert!(link.far_event().is_none());
+    assert!(!link.agent.is_drained());
+    link.answer(register, StatusCode::OK);
+    let (id, withdrawal) = link.request();
+    assert_eq!(withdrawal.headers.get(Name::Expires), Some("0"));
+    link.answer((id, withdrawal), StatusCode::OK);
+    assert!(link.agent.is_drained());
+}
+
+#[test]
+fn many_calls_are_named_in_several_registers() {
+    let mut link = Link::new();
+    let (id, register) = link.request();
+    link.answer((id, register.clone()), StatusCode::OK);
+    for _ in 0..700 {
+        let invite = link.invite("test");
+        link.send(invite);
+    }
+    let forbidden = Response::to_request(&register, StatusCode::FORBIDDEN);
+    link.far.send_response(address(1), forbidden);
+    let mut named = Vec::new();
+    while let Some(Event::Request { id, request, .. }) = link.far_event() {
+        assert!(request.body.len() < 16 * 1024);
+        let info: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        let calls = info["calls"].as_array().unwrap();
+        named.extend(calls.iter().map(|call| call.as_str().unwrap().to_owned()));
+        link.answer((id, request), StatusCode::OK);
+    }
+    named.sort();
+    named.dedup();
+    assert_eq!(named.len(), 700);
 }
