@@ -4,6 +4,8 @@
 //! they have one (RFC 5626 section 4.1), so that a program that starts again on another port
 //! takes the place of its former self at once.
 
+mod wish;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Bound;
@@ -17,8 +19,9 @@ use crate::date::date;
 use crate::deadlines::Deadlines;
 use crate::directory::{StreamerInfo, is_name};
 use crate::refusal::Refusal;
-use crate::routing::{answer_address, reachable};
+use crate::routing::answer_address;
 use crate::store::{BindingRecord, StreamerRecord};
+use wish::{Report, Wish, seconds};
 
 /// Shortest lease in seconds; less is answered 423.
 pub const MIN_EXPIRES: u32 = 60;
@@ -104,21 +107,6 @@ pub struct Registrar {
     names: HashMap<BindingId, String>,
     leases: Deadlines<BindingId>,
     departed: VecDeque<(Instant, String)>,
-}
-
-/// A Contact of a REGISTER that has been checked.
-struct Wish {
-    contact: Uri,
-    address: SocketAddr,
-    instance: Option<String>,
-    expires: u32,
-}
-
-/// What the body of a REGISTER tells.
-#[derive(Default)]
-struct Report {
-    info: Option<StreamerInfo>,
-    calls: Option<Vec<String>>,
 }
 
 impl Registrar {
@@ -336,34 +324,7 @@ impl Registrar {
         }
         contacts
             .into_iter()
-            .map(|contact| {
-                let contact = NameAddr::parse(contact).map_err(|_| bad("Malformed Contact"))?;
-                let expires = contact.params.get("expires").map(seconds);
-                let expires = expires.or(header).unwrap_or(MAX_EXPIRES);
-                if (1..MIN_EXPIRES).contains(&expires) {
-                    return Err(Refusal::new(StatusCode::INTERVAL_TOO_BRIEF)
-                        .header(Name::MinExpires, MIN_EXPIRES.to_string()));
-                }
-                if !contact.uri.is_sip() {
-                    return Err(bad("Contact is not a SIP address"));
-                }
-                let path = request.headers.values(Name::Path).next();
-                let address = match path.map(NameAddr::parse) {
-                    Some(Ok(path)) => path.uri.socket_addr().unwrap_or(source),
-                    Some(Err(_)) => return Err(bad("Malformed Path")),
-                    None => reachable(&contact.uri, request.top_via().as_ref(), source),
-                };
-                if self.own.contains(&address) {
-                    return Err(bad("Contact is this server"));
-                }
-                let instance = contact.params.get("+sip.instance");
-                Ok(Wish {
-                    instance: instance.map(|text| text.trim_matches('"').to_owned()),
-                    contact: contact.uri,
-                    address,
-                    expires: expires.min(MAX_EXPIRES),
-                })
-            })
+            .map(|contact| Wish::read(contact, request, source, &self.own))
             .collect()
     }
 
@@ -562,32 +523,6 @@ impl Registrar {
     }
 }
 
-impl Report {
-    fn read(name: &str, request: &Request) -> Result<Report, Refusal> {
-        if request.body.is_empty() {
-            return Ok(Report::default());
-        }
-        if request.content_type().as_deref() != Some("application/json") {
-            let disposition = request
-                .headers
-                .get(Name::ContentDisposition)
-                .unwrap_or_default();
-            let mut params = disposition.split(';').map(str::trim);
-            if params.any(|param| param.eq_ignore_ascii_case("handling=optional")) {
-                return Ok(Report::default());
-            }
-            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-                .header(Name::Accept, "application/json"));
-        }
-        let (info, calls) = StreamerInfo::from_json(name, &request.body)
-            .map_err(|error| Refusal::because(StatusCode::BAD_REQUEST, error.to_string()))?;
-        Ok(Report {
-            info: Some(info),
-            calls,
-        })
-    }
-}
-
 /// RFC 3261 section 19.1.4, without its leniency towards differently written escapes.
 fn is_same(one: &Uri, two: &Uri) -> bool {
     let host = |uri: &Uri| uri.host.to_string().to_ascii_lowercase();
@@ -600,12 +535,6 @@ fn is_same(one: &Uri, two: &Uri) -> bool {
 
 fn strings(request: &Request, name: Name) -> Vec<String> {
     request.headers.values(name).map(str::to_owned).collect()
-}
-
-/// delta-seconds; what is malformed or larger than any lease counts as the longest (RFC 3261
-/// sections 20.10 and 20.19).
-fn seconds(text: &str) -> u32 {
-    text.trim().parse().unwrap_or(MAX_EXPIRES)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use sip::{Method, Via};
 
 use super::*;
+use crate::routing::reachable;
 
 struct Desk {
     registrar: Registrar,
