@@ -5,8 +5,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors a viewer may need while it connects.
 const PER_VIEWER: u64 = 32;
+/// Viewers that are being ended, beyond those who watch: a page that is loaded again offers
+/// before its former connection is gone.
+pub(crate) const DEPARTING: usize = 8;
 /// Descriptors everything else may need: sources, sockets, plug-ins.
-const RESERVED: u64 = 128;
+const RESERVED: u64 = 128 + DEPARTING as u64 * PER_VIEWER;
 
 /// Raises the soft limit of descriptors as far as the system lets us, and returns how many
 /// viewers fit, at most `wanted` and at least one.
@@ -43,7 +46,7 @@ mod tests {
 
     #[test]
     fn descriptors_bound_the_viewers() {
-        assert_eq!(fitting(1024, 100), 28);
+        assert_eq!(fitting(1024, 100), 20);
         assert_eq!(fitting(1 << 20, 100), 100);
         assert_eq!(fitting(64, 100), 1);
     }

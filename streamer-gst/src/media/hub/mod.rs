@@ -17,6 +17,7 @@ use crate::codec::{Codec, Kind};
 use crate::description::{Description, Image};
 use crate::engine::{Engine, Event, ViewerId};
 use crate::fanout::{Fanout, Keyframe, Start};
+use crate::limits;
 use crate::offer::{Available, Offer};
 use crate::source::{Source, SourceEvent, Sources};
 
@@ -41,12 +42,21 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// A source that ran this long has recovered: its next failure starts at the first wait again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// A source is looked at this often; silent so many times in a row, it has stalled. Counted, not
+/// timed, so that a process that was halted does not blame its sources.
+const STALL_CHECK: Duration = Duration::from_secs(1);
+const STALL_CHECKS: u32 = 10;
+/// Pipelines of one stream that may exist at a time: one that comes and one that goes. More mean
+/// that a device hangs, and another attempt would hang beside them.
+const MAX_PIPELINES: usize = 2;
 /// A file shorter than this begins again no sooner.
 const SHORTEST_LOOP: Duration = Duration::from_secs(1);
 /// Teardowns get this long at the end, then the process goes without them.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 /// How long a still is good.
 const IMAGE_AGE: Duration = Duration::from_secs(10);
+/// Who asked for a still is told after this that there will be none.
+const IMAGE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs what may block, somewhere else.
 pub(in crate::media) type Jobs = Arc<dyn Fn(&'static str, Box<dyn FnOnce() + Send>) + Send + Sync>;
@@ -91,7 +101,9 @@ pub(in crate::media) enum Input {
         run: u64,
         result: Result<Box<dyn Source>, String>,
     },
-    Stopped,
+    Stopped {
+        stream: usize,
+    },
     Source {
         stream: usize,
         run: u64,
@@ -128,13 +140,25 @@ pub(in crate::media) struct Hub {
     parts: Parts,
     streams: Vec<Stream>,
     viewers: HashMap<ViewerId, Viewer>,
+    /// Viewers the engine still makes or ends, though they are in the table no longer.
+    departing: usize,
     /// Jobs at work that make, hold or end a viewer or a source.
     busy: usize,
-    stopping: Vec<oneshot::Sender<()>>,
-    stop_limit: Option<Duration>,
+    stop: Stop,
     silence_check: Option<Duration>,
     events: Vec<MediaEvent>,
     dirty: bool,
+}
+
+/// How far the end of everything has come.
+enum Stop {
+    NotYet,
+    /// Waiting for the jobs at work, but no longer than until then.
+    Going {
+        done: Vec<oneshot::Sender<()>>,
+        until: Duration,
+    },
+    Done,
 }
 
 struct Stream {
@@ -148,8 +172,12 @@ struct Stream {
     /// Known since the outputs first ran; kept over restarts.
     codecs: BTreeMap<String, Codec>,
     retry: Duration,
+    /// Pipelines being started, running or being stopped.
+    pipelines: usize,
     image: Option<(Duration, Bytes)>,
     image_wanted: Vec<ImageReply>,
+    /// Limit of those who want one.
+    image_until: Option<Duration>,
     viewers: usize,
 }
 
@@ -168,6 +196,9 @@ enum Run {
     Live {
         source: Option<Box<dyn Source>>,
         since: Duration,
+        /// When to look for silence again, and how often in a row there was any.
+        check: Duration,
+        silent: u32,
     },
     Stopped,
 }
@@ -213,8 +244,10 @@ impl Hub {
                 error: None,
                 codecs: BTreeMap::new(),
                 retry: FIRST_RETRY,
+                pipelines: 0,
                 image: None,
                 image_wanted: Vec::new(),
+                image_until: None,
                 viewers: 0,
                 description,
             })
@@ -223,9 +256,9 @@ impl Hub {
             parts,
             streams,
             viewers: HashMap::new(),
+            departing: 0,
             busy: 0,
-            stopping: Vec::new(),
-            stop_limit: None,
+            stop: Stop::NotYet,
             silence_check: None,
             events: Vec::new(),
             dirty: true,
@@ -239,8 +272,14 @@ impl Hub {
         let runs = self.streams.iter().filter_map(|stream| match &stream.run {
             Run::Waiting { until } => Some(*until),
             Run::Starting { deadline, .. } => Some(*deadline),
-            Run::Live { .. } | Run::Stopped => None,
+            Run::Live { check, .. } => Some(*check),
+            Run::Stopped => None,
         });
+        let images = self.streams.iter().filter_map(|stream| stream.image_until);
+        let stop = match self.stop {
+            Stop::Going { until, .. } => Some(until),
+            Stop::NotYet | Stop::Done => None,
+        };
         let viewers = self
             .viewers
             .values()
@@ -252,7 +291,8 @@ impl Hub {
             });
         runs.chain(viewers)
             .chain(self.silence_check)
-            .chain(self.stop_limit)
+            .chain(images)
+            .chain(stop)
             .min()
     }
 
@@ -278,7 +318,14 @@ impl Hub {
                 self.handle_opened(now, viewer, result);
                 self.finish_job();
             }
-            Input::Closed | Input::Stopped => self.finish_job(),
+            Input::Closed => {
+                self.departing = self.departing.saturating_sub(1);
+                self.finish_job();
+            }
+            Input::Stopped { stream } => {
+                self.streams[stream].pipelines -= 1;
+                self.finish_job();
+            }
             Input::Engine(event) => self.handle_engine(now, event),
             Input::Started {
                 stream,
@@ -308,7 +355,15 @@ impl Hub {
                         self.go_live(now, stream);
                     }
                 }
+                Run::Live { check, .. } if *check <= now => self.check_stall(now, stream),
                 _ => {}
+            }
+            if self.streams[stream]
+                .image_until
+                .is_some_and(|until| until <= now)
+            {
+                let text = "making the picture takes too long".to_owned();
+                self.streams[stream].give_image(&Err(Refusal::Failed(text)));
             }
         }
         let late: Vec<ViewerId> = self
@@ -333,7 +388,7 @@ impl Hub {
         if self.silence_check.is_some_and(|check| check <= now) {
             self.check_silence(now);
         }
-        if self.stop_limit.is_some_and(|limit| limit <= now) {
+        if matches!(self.stop, Stop::Going { until, .. } if until <= now) {
             tracing::warn!(left = self.busy, "stopping without waiting any longer");
             self.busy = 0;
             self.finish_stop();
@@ -360,8 +415,19 @@ impl Hub {
     }
 
     fn handle_stop(&mut self, now: Duration, done: oneshot::Sender<()>) {
-        self.stopping.push(done);
-        self.stop_limit.get_or_insert(now + STOP_LIMIT);
+        match &mut self.stop {
+            Stop::NotYet => {
+                self.stop = Stop::Going {
+                    done: vec![done],
+                    until: now + STOP_LIMIT,
+                };
+            }
+            Stop::Going { done: others, .. } => return others.push(done),
+            Stop::Done => {
+                let _ = done.send(());
+                return;
+            }
+        }
         let viewers: Vec<ViewerId> = self.viewers.keys().copied().collect();
         for viewer in viewers {
             self.remove(viewer);
@@ -371,8 +437,9 @@ impl Hub {
             stream.number += 1;
             let run = std::mem::replace(&mut stream.run, Run::Stopped);
             stream.image_wanted.clear();
+            stream.image_until = None;
             if let Run::Starting { source, .. } | Run::Live { source, .. } = run {
-                self.drop_source(source);
+                self.drop_source(index, source);
             }
         }
         self.events.clear();
@@ -385,11 +452,11 @@ impl Hub {
     }
 
     fn finish_stop(&mut self) {
-        if self.busy == 0 {
-            self.stop_limit = None;
-            for done in self.stopping.drain(..) {
+        if let (0, Stop::Going { done, .. }) = (self.busy, &mut self.stop) {
+            for done in done.drain(..) {
                 let _ = done.send(());
             }
+            self.stop = Stop::Done;
         }
     }
 

@@ -37,6 +37,7 @@ impl Hub {
         if stream.image_wanted.len() > 1 {
             return;
         }
+        stream.image_until = Some(now + IMAGE_LIMIT);
         let stills = self.parts.stills.clone();
         let inbox = self.parts.inbox.clone();
         self.job("still", move || {
@@ -57,8 +58,16 @@ impl Hub {
         if let Ok(jpeg) = result {
             stream.image = Some((now, jpeg.clone()));
         }
-        for reply in std::mem::take(&mut stream.image_wanted) {
-            let _ = reply.send(result.clone().map_err(Refusal::Failed));
+        stream.give_image(&result.clone().map_err(Refusal::Failed));
+    }
+}
+
+impl Stream {
+    /// Answers everybody who waits for a still.
+    pub(super) fn give_image(&mut self, result: &Result<Bytes, Refusal>) {
+        self.image_until = None;
+        for reply in self.image_wanted.drain(..) {
+            let _ = reply.send(result.clone());
         }
     }
 }

@@ -5,6 +5,12 @@ use super::*;
 impl Hub {
     pub(super) fn start(&mut self, now: Duration, index: usize) {
         let stream = &mut self.streams[index];
+        if stream.pipelines >= MAX_PIPELINES {
+            let until = now + FIRST_RETRY;
+            stream.run = Run::Waiting { until };
+            return;
+        }
+        stream.pipelines += 1;
         stream.number += 1;
         stream.run = Run::Starting {
             source: None,
@@ -52,19 +58,24 @@ impl Hub {
                 *source = Some(started);
                 self.dirty = true;
             }
-            (_, Ok(stale)) => self.drop_source(Some(stale)),
-            (Run::Starting { .. }, Err(error)) if current => self.fail(now, index, error),
-            (_, Err(_)) => {}
+            (_, Ok(stale)) => self.drop_source(index, Some(stale)),
+            (run, Err(error)) => {
+                let failed = current && matches!(run, Run::Starting { .. });
+                stream.pipelines -= 1;
+                if failed {
+                    self.fail(now, index, error);
+                }
+            }
         }
     }
 
-    pub(super) fn drop_source(&mut self, source: Option<Box<dyn Source>>) {
+    pub(super) fn drop_source(&mut self, index: usize, source: Option<Box<dyn Source>>) {
         let Some(source) = source else { return };
         let inbox = self.parts.inbox.clone();
         self.busy += 1;
         self.job("source-stop", move || {
             drop(source);
-            inbox(Input::Stopped);
+            inbox(Input::Stopped { stream: index });
         });
     }
 
@@ -81,11 +92,12 @@ impl Hub {
         }
         match event {
             SourceEvent::Began { output, codec } => {
-                let Run::Starting {
-                    began, deadline, ..
-                } = &mut stream.run
-                else {
-                    return;
+                let (began, deadline) = match &mut stream.run {
+                    Run::Starting {
+                        began, deadline, ..
+                    } => (began, deadline),
+                    Run::Live { .. } => return self.begin_late(index, &output, codec),
+                    Run::Waiting { .. } | Run::Stopped => return,
                 };
                 if began.is_empty() {
                     *deadline = now + OUTPUTS_LIMIT;
@@ -107,8 +119,15 @@ impl Hub {
             return;
         };
         let source = source.take();
-        let codecs = std::mem::take(began);
-        stream.run = Run::Live { source, since: now };
+        // What ran before and is late this time will come.
+        let mut codecs = stream.codecs.clone();
+        codecs.append(began);
+        stream.run = Run::Live {
+            source,
+            since: now,
+            check: now + STALL_CHECK,
+            silent: 0,
+        };
         let other_codecs = !stream.codecs.is_empty() && stream.codecs != codecs;
         if stream.status != StreamState::Live || stream.codecs != codecs {
             let name = &stream.description.name;
@@ -138,6 +157,34 @@ impl Hub {
         }
     }
 
+    /// An output that was not waited for.
+    fn begin_late(&mut self, index: usize, output: &str, codec: Codec) {
+        let codecs = &mut self.streams[index].codecs;
+        if codecs.insert(output.to_owned(), codec) != Some(codec) {
+            self.changed(index);
+            self.end_all(index, "codec-changed");
+        }
+    }
+
+    /// A camera that hangs reports no error. Sound may pause, as long as there is a picture.
+    pub(super) fn check_stall(&mut self, now: Duration, index: usize) {
+        let stream = &mut self.streams[index];
+        let fanout = &stream.fanout;
+        let last = fanout
+            .last_frame(Kind::Video)
+            .or_else(|| fanout.last_frame(Kind::Audio));
+        let Run::Live { check, silent, .. } = &mut stream.run else {
+            return;
+        };
+        let quiet = last.is_some_and(|last| now.saturating_sub(last) > STALL_CHECK);
+        *check = now + STALL_CHECK;
+        *silent = if quiet { *silent + 1 } else { 0 };
+        if *silent >= STALL_CHECKS {
+            let limit = (STALL_CHECK * STALL_CHECKS).as_secs();
+            self.fail(now, index, format!("no frame has come for {limit} seconds"));
+        }
+    }
+
     /// The end of a file: it begins again, for the same viewers if it loops.
     fn handle_ended(&mut self, now: Duration, index: usize) {
         if let Run::Starting { began, .. } = &self.streams[index].run {
@@ -147,14 +194,14 @@ impl Hub {
             self.go_live(now, index);
         }
         let stream = &mut self.streams[index];
-        let Run::Live { source, since } = &mut stream.run else {
+        let Run::Live { source, since, .. } = &mut stream.run else {
             return;
         };
         let source = source.take();
         let until = *since + SHORTEST_LOOP;
         stream.run = Run::Waiting { until };
         let looped = stream.description.looped;
-        self.drop_source(source);
+        self.drop_source(index, source);
         if !looped {
             self.end_all(index, "the stream has ended");
         }
@@ -167,7 +214,7 @@ impl Hub {
         let stream = &mut self.streams[index];
         let (source, survived) = match &mut stream.run {
             Run::Starting { source, .. } => (source.take(), false),
-            Run::Live { source, since } => {
+            Run::Live { source, since, .. } => {
                 if now.saturating_sub(*since) >= STABLE_AFTER {
                     stream.retry = FIRST_RETRY;
                 }
@@ -189,10 +236,9 @@ impl Hub {
         let news = stream.status != StreamState::Failed || stream.error.as_ref() != Some(&error);
         stream.status = StreamState::Failed;
         stream.error = Some(error.clone());
-        for reply in std::mem::take(&mut stream.image_wanted) {
-            let _ = reply.send(Err(Refusal::NotRunning("the stream failed".to_owned())));
-        }
-        self.drop_source(source);
+        let text = "the stream failed".to_owned();
+        stream.give_image(&Err(Refusal::NotRunning(text)));
+        self.drop_source(index, source);
         if news {
             self.changed(index);
         }

@@ -110,6 +110,17 @@ fn fixture_of(text: &str) -> Fixture {
     }
 }
 
+fn keyframe() -> crate::engine::Frame {
+    crate::engine::Frame {
+        output: "video".into(),
+        codec: Codec::Vp8,
+        pts: Duration::ZERO,
+        duration: None,
+        keyframe: true,
+        bytes: Bytes::from_static(b"x"),
+    }
+}
+
 fn fixture() -> Fixture {
     fixture_of("x ! tee name=video")
 }
@@ -209,6 +220,17 @@ impl Fixture {
         gone
     }
 
+    fn ask(&mut self) -> oneshot::Receiver<Result<Bytes, Refusal>> {
+        let (reply, receiver) = oneshot::channel();
+        let stream = "demo".to_owned();
+        self.hub.handle(self.now, Input::Image { stream, reply });
+        receiver
+    }
+
+    fn codecs(&self) -> Vec<Codec> {
+        self.snapshot.lock().unwrap().streams[0].codecs.clone()
+    }
+
     fn status(&self) -> (StreamState, Option<String>) {
         let info = self.snapshot.lock().unwrap().streams[0].clone();
         (info.state, info.error)
@@ -217,7 +239,7 @@ impl Fixture {
     fn assert_empty(&self) {
         assert_eq!(self.snapshot.lock().unwrap().viewers, 0);
         assert!(self.engine.state.lock().unwrap().open.is_empty());
-        assert_eq!(self.hub.busy, 0);
+        assert_eq!((self.hub.busy, self.hub.departing), (0, 0));
     }
 }
 
@@ -286,7 +308,7 @@ fn a_silent_viewer_is_gone_within_ten_seconds() {
     assert_eq!(f.gone().len(), 1);
     assert!(SILENCE_LIMIT_SOUND + SILENCE_CHECK < seconds(10));
     f.advance(SILENCE_CHECK);
-    assert_eq!(f.hub.poll_timeout(), None);
+    assert_eq!(f.hub.silence_check, None);
     f.assert_empty();
 }
 
@@ -310,6 +332,27 @@ fn an_engine_that_takes_too_long_is_given_up_and_cleaned_up_later() {
     slow();
     f.settle();
     assert_eq!(f.events(), []);
+    f.assert_empty();
+}
+
+#[test]
+fn viewers_on_their_way_out_take_places_when_they_become_many() {
+    let mut f = fixture().live();
+    // Offers given up as soon as they are made, while every engine call still runs: each holds
+    // descriptors, and a process without descriptors is aborted.
+    let mut made = 0;
+    for viewer in 10..100 {
+        f.open(ViewerId(viewer), OFFER);
+        f.close(ViewerId(viewer));
+        made += usize::from(f.events().is_empty());
+    }
+    assert_eq!(made, 2 + limits::DEPARTING);
+    f.settle();
+    f.open(A, OFFER);
+    f.settle();
+    assert_eq!(f.snapshot.lock().unwrap().viewers, 1);
+    f.close(A);
+    f.settle();
     f.assert_empty();
 }
 
@@ -429,6 +472,86 @@ fn an_output_that_stays_silent_does_not_hold_up_the_other() {
 }
 
 #[test]
+fn an_output_that_begins_late_is_offered_from_then_on() {
+    let mut f = fixture_of("x ! tee name=video y ! tee name=audio");
+    f.settle();
+    f.began(Codec::Vp8);
+    f.advance(OUTPUTS_LIMIT);
+    f.play(A);
+    let audio = || SourceEvent::Began {
+        output: "audio".into(),
+        codec: Codec::Opus,
+    };
+    f.source(audio());
+    // Its connection has no room for sound; the page offers again.
+    assert_eq!(f.gone(), [(A, "codec-changed".to_owned())]);
+    assert_eq!(f.codecs(), [Codec::Vp8, Codec::Opus]);
+    // After a restart it may be late again: nobody has to offer anew for that.
+    f.play(B);
+    let error = "unplugged".to_owned();
+    f.source(SourceEvent::Failed { error });
+    f.advance(FIRST_RETRY);
+    f.began(Codec::Vp8);
+    f.advance(OUTPUTS_LIMIT);
+    f.source(audio());
+    assert_eq!(f.status().0, StreamState::Live);
+    assert_eq!(f.gone(), []);
+}
+
+#[test]
+fn a_source_that_falls_silent_without_an_error_is_started_again() {
+    let mut f = fixture().live();
+    let push = |f: &Fixture| {
+        let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
+    };
+    push(&f);
+    f.play(A);
+    for _ in 0..30 {
+        f.advance(seconds(1));
+        push(&f);
+    }
+    assert_eq!(f.status().0, StreamState::Live);
+    // As when the whole process was halted: no silence of the source's.
+    f.now += seconds(60);
+    f.hub.handle_timeout(f.now);
+    push(&f);
+    for _ in 0..9 {
+        f.advance(seconds(1));
+    }
+    assert_eq!(f.status().0, StreamState::Live);
+    for _ in 0..2 {
+        f.advance(seconds(1));
+    }
+    let (state, error) = f.status();
+    assert_eq!(state, StreamState::Failed);
+    assert!(error.unwrap().contains("no frame"));
+    assert_eq!(f.gone(), []);
+    f.advance(FIRST_RETRY);
+    f.began(Codec::Vp8);
+    assert_eq!(f.status(), (StreamState::Live, None));
+}
+
+#[test]
+fn a_source_that_hangs_while_it_starts_or_stops_is_not_joined_by_ever_more() {
+    let mut f = fixture();
+    let mut hanging = Vec::new();
+    for _ in 0..200 {
+        f.now += seconds(1);
+        f.hub.handle_timeout(f.now);
+        hanging.extend(f.jobs.try_iter());
+    }
+    assert_eq!(hanging.len(), MAX_PIPELINES);
+    for job in hanging {
+        job();
+    }
+    f.settle();
+    assert_eq!(f.status().0, StreamState::Failed);
+    f.advance(LAST_RETRY);
+    f.began(Codec::Vp8);
+    assert_eq!(f.status(), (StreamState::Live, None));
+}
+
+#[test]
 fn viewers_outlive_one_failure_but_not_two() {
     let mut f = fixture().live();
     f.play(A);
@@ -488,15 +611,7 @@ fn a_loop_keeps_its_viewers_and_does_not_spin() {
 #[test]
 fn keyframe_requests_reach_the_encoder_once_a_second() {
     let mut f = fixture().live();
-    let frame = crate::engine::Frame {
-        output: "video".into(),
-        codec: Codec::Vp8,
-        pts: Duration::ZERO,
-        duration: None,
-        keyframe: true,
-        bytes: Bytes::from_static(b"x"),
-    };
-    let _ = f.hub.streams[0].fanout.push(f.now, frame);
+    let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
     f.play(A);
     f.play(B);
     for _ in 0..5 {
@@ -528,30 +643,16 @@ fn events_of_a_replaced_pipeline_are_ignored() {
 #[test]
 fn a_still_is_made_once_for_all_who_ask() {
     let mut f = fixture_of("x ! tee name=video").live();
-    let frame = crate::engine::Frame {
-        output: "video".into(),
-        codec: Codec::Vp8,
-        pts: Duration::ZERO,
-        duration: None,
-        keyframe: true,
-        bytes: Bytes::from_static(b"x"),
-    };
-    let ask = |f: &mut Fixture| {
-        let (reply, receiver) = oneshot::channel();
-        let stream = "demo".to_owned();
-        f.hub.handle(f.now, Input::Image { stream, reply });
-        receiver
-    };
-    assert!(ask(&mut f).try_recv().unwrap().is_err());
-    let _ = f.hub.streams[0].fanout.push(f.now, frame);
-    let (mut one, mut two) = (ask(&mut f), ask(&mut f));
+    assert!(f.ask().try_recv().unwrap().is_err());
+    let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
+    let (mut one, mut two) = (f.ask(), f.ask());
     f.jobs.try_recv().unwrap()();
     assert!(f.jobs.try_recv().is_err());
     f.settle();
     for receiver in [&mut one, &mut two] {
         assert_eq!(receiver.try_recv().unwrap().unwrap(), "jpeg");
     }
-    assert_eq!(ask(&mut f).try_recv().unwrap().unwrap(), "jpeg");
+    assert_eq!(f.ask().try_recv().unwrap().unwrap(), "jpeg");
 }
 
 #[test]
@@ -567,6 +668,39 @@ fn stopping_frees_everything_and_says_so() {
     f.assert_empty();
     assert_eq!(*f.sources.state.lock().unwrap().alive.lock().unwrap(), 0);
     assert_eq!(f.events(), []);
+}
+
+#[test]
+fn who_comes_after_the_end_is_refused() {
+    let mut f = fixture().live();
+    let (done, mut stopped) = oneshot::channel();
+    f.hub.handle(f.now, Input::Stop { done });
+    f.settle();
+    assert!(stopped.try_recv().is_ok());
+    f.open(A, OFFER);
+    assert!(matches!(f.refusal(), Refusal::NotRunning(_)));
+    let (done, mut stopped) = oneshot::channel();
+    f.hub.handle(f.now, Input::Stop { done });
+    assert!(stopped.try_recv().is_ok());
+    assert_eq!(f.hub.poll_timeout(), None);
+    f.assert_empty();
+}
+
+#[test]
+fn a_still_that_is_never_made_keeps_nobody_waiting() {
+    let mut f = fixture().live();
+    let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
+    let mut asked = f.ask();
+    let lost = f.jobs.try_recv().unwrap();
+    for _ in 0..11 {
+        f.advance(seconds(1));
+        let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
+    }
+    assert!(asked.try_recv().unwrap().is_err());
+    let mut again = f.ask();
+    f.settle();
+    assert!(again.try_recv().unwrap().is_ok());
+    drop(lost);
 }
 
 #[test]

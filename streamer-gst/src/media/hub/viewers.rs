@@ -16,7 +16,7 @@ impl Hub {
                 Refusal::Failed("the viewer is there already".into()),
             );
         }
-        if !self.stopping.is_empty() {
+        if !matches!(self.stop, Stop::NotYet) {
             let text = "the streamer is stopping".to_owned();
             return self.refuse(viewer, Refusal::NotRunning(text));
         }
@@ -27,7 +27,8 @@ impl Hub {
         else {
             return self.refuse(viewer, Refusal::NoSuchStream(stream.to_owned()));
         };
-        if self.viewers.len() >= self.parts.capacity {
+        let taken = self.viewers.len() + self.departing.saturating_sub(limits::DEPARTING);
+        if taken >= self.parts.capacity {
             return self.refuse(viewer, Refusal::Full(self.parts.capacity));
         }
         let state = &self.streams[index];
@@ -106,7 +107,7 @@ impl Hub {
         match (opening, result) {
             // It was closed in the meantime.
             (None, Ok(_)) => self.close_engine(viewer),
-            (None, Err(_)) => {}
+            (None, Err(_)) => self.departing = self.departing.saturating_sub(1),
             (Some(_), Err(error)) => {
                 tracing::warn!(%viewer, error, "viewer cannot be made");
                 self.forget(viewer);
@@ -237,9 +238,13 @@ impl Hub {
             return;
         };
         match viewer.state {
-            ViewerState::Connecting { .. } | ViewerState::Playing { .. } => self.close_engine(id),
+            ViewerState::Connecting { .. } | ViewerState::Playing { .. } => {
+                self.departing += 1;
+                self.close_engine(id);
+            }
             // handle_opened closes what comes out of it.
-            ViewerState::Opening { .. } | ViewerState::Parked { .. } => {}
+            ViewerState::Opening { .. } => self.departing += 1,
+            ViewerState::Parked { .. } => {}
         }
     }
 
