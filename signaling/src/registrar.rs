@@ -29,6 +29,9 @@ pub const MIN_EXPIRES: u32 = 60;
 pub const MAX_EXPIRES: u32 = 3600;
 /// Bindings in all.
 pub const MAX_STREAMERS: usize = 1000;
+/// Bindings of one stream: each of them is a field of the answer to REGISTER, and a message has 64
+/// at most.
+pub const MAX_INSTANCES: usize = 40;
 /// How long a stream that is gone is answered 480 and not yet 404.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Contacts in one REGISTER.
@@ -65,7 +68,7 @@ pub enum Change {
     Added(BindingId),
     /// It goes on at the same contact.
     Refreshed(BindingId),
-    /// The same streamer is now at another contact: it was started again.
+    /// The same streamer is now at another contact, or of another Call-ID: it was started again.
     Replaced {
         /// The binding that is gone.
         old: BindingId,
@@ -285,7 +288,9 @@ impl Registrar {
         let report = Report::read(name, request)?;
         let known = |wish: &&Wish| self.matches(name, wish).next().is_some();
         let added = wishes.iter().filter(|wish| wish.expires > 0);
-        if self.len() + added.filter(|wish| !known(wish)).count() > MAX_STREAMERS {
+        let added = added.filter(|wish| !known(wish)).count();
+        let instances = self.streams.get(name).map_or(0, Vec::len);
+        if self.len() + added > MAX_STREAMERS || added > 0 && instances + added > MAX_INSTANCES {
             return Err(Refusal::overload("Too many streamers"));
         }
         let changes = wishes
@@ -384,7 +389,11 @@ impl Registrar {
             .map(|binding| Change::Removed(binding.id))
             .collect();
         let same_place = first.as_ref().filter(|binding| {
-            is_same(&binding.contact, &wish.contact) && binding.record.address == wish.address
+            // An instance keeps its Call-ID until it is started again (RFC 3261 section 10.2).
+            let same_life = wish.instance.is_none() || binding.record.call_id == request.call_id();
+            same_life
+                && is_same(&binding.contact, &wish.contact)
+                && binding.record.address == wish.address
         });
         let id = match same_place {
             Some(binding) => binding.id,

@@ -4,7 +4,7 @@
 //! call that its streamer does not take up is offered to the next one; a branch that is given up
 //! and accepted all the same is hung up from here.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -24,11 +24,14 @@ use crate::session::{Direction, MAX_SESSIONS, Sessions};
 /// How long a streamer may send nothing, not even 100, before the next one of its stream is
 /// tried.
 pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(2);
-/// How long a request for a stream may go unanswered. A little less than the 32 s after which its caller gives
-/// up by itself, so that the caller learns from our 408 whose silence it was.
+/// How long a request for a stream may go unanswered. A little less than the 32 s after which its
+/// caller gives up by itself, so that the caller learns from our 408 whose silence it was.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// The endpoint forgets an accepted INVITE after 32 s; then its pair can be forgotten as well.
 const SETTLED: Duration = TRANSACTION_LIMIT.saturating_add(Duration::from_secs(1));
+
+/// Second answers to one INVITE that are hung up; who sends more is not answered.
+const MAX_SECONDS: usize = 8;
 
 /// What the relay works with at one moment.
 pub(crate) struct Context<'a> {
@@ -44,7 +47,8 @@ pub(crate) struct Relay {
     own: Own,
     forwards: HashMap<ServerId, Forward>,
     branches: HashMap<ClientId, ServerId>,
-    hung_up: HashSet<ClientId>,
+    /// The tags of the calls that were hung up from here, by branch.
+    hung_up: HashMap<ClientId, Vec<String>>,
     deadlines: Deadlines<Deadline>,
 }
 
@@ -97,7 +101,7 @@ impl Relay {
             own,
             forwards: HashMap::new(),
             branches: HashMap::new(),
-            hung_up: HashSet::new(),
+            hung_up: HashMap::new(),
             deadlines: Deadlines::new(),
         }
     }
@@ -267,9 +271,9 @@ impl Relay {
         if self.own.is(&prepared.uri) {
             prepared.uri = session.target(direction);
         }
-        context
-            .endpoint
-            .send_request(session.address(direction), prepared);
+        let address = session.address(direction);
+        context.sessions.acknowledged(address, prepared.clone());
+        context.endpoint.send_request(address, prepared);
     }
 
     /// The caller gave up a pending INVITE.
@@ -331,6 +335,15 @@ impl Relay {
             }
             context.endpoint.respond(context.now, id, response);
         } else if status.is_success() && is_invite {
+            if context.sessions.is_second(&response) && forward.kind == Kind::Call {
+                self.hang_up(context, branch, &response, source);
+                return;
+            }
+            // It comes again, so the ACK that passed was lost behind us. A datagram may arrive
+            // twice, so sending the same ACK once more harms nobody, and it has the shorter way.
+            if let Some((address, ack)) = context.sessions.ack(&response) {
+                context.endpoint.send_request(address, ack);
+            }
             if let State::Pending { .. } = forward.state {
                 forward.state = State::Accepted { branch };
                 self.deadlines.clear(&Deadline::Answer(id));
@@ -443,7 +456,8 @@ impl Relay {
         context.sessions.drop_answered(old);
     }
 
-    /// A branch that nobody waits for was accepted: acknowledge each of its 2xx, and hang up.
+    /// A branch that nobody waits for was accepted, or a second one of a call: acknowledge each
+    /// of its 2xx, and hang up.
     fn hang_up(
         &mut self,
         context: &mut Context<'_>,
@@ -454,11 +468,20 @@ impl Relay {
         let Some(invite) = context.endpoint.client_request(branch) else {
             return;
         };
+        let tag = response.to().tag().unwrap_or_default();
+        let seen = self.hung_up.entry(branch).or_default();
+        let known = seen.iter().any(|seen| seen == tag);
+        if !known {
+            if seen.len() == MAX_SECONDS {
+                return;
+            }
+            seen.push(tag.to_owned());
+        }
         let mut dialog = Dialog::uac(invite, response);
         let mut ack = dialog.ack();
         self.own.strip_routes(&mut ack);
         context.endpoint.send_request(source, ack);
-        if self.hung_up.insert(branch) {
+        if !known {
             info!(
                 call_id = response.call_id(),
                 "hung up, nobody waits for it any more"
@@ -524,11 +547,13 @@ impl Relay {
                 }
                 Deadline::Settled(id) => {
                     if let Some(Forward {
+                        request,
                         state: State::Accepted { branch },
                         ..
                     }) = self.take(id)
                     {
                         self.branches.remove(&branch);
+                        context.sessions.settle(request.call_id());
                     }
                 }
                 Deadline::HungUp(branch) => {

@@ -1,21 +1,22 @@
 //! The signaling server as one pure machine: events and time in, messages out.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sip::driver::Role;
 use sip::{Endpoint, Event, Method, Name, Request, Response, ServerId, StatusCode, Via};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::directory::{self, PAGE_LOOPBACK, PAGE_NETWORK};
 use crate::refusal::Refusal;
-use crate::registrar::{Change, Registrar};
+use crate::registrar::{BindingId, Change, Registrar};
 use crate::relay::{Context, Relay};
 use crate::restart::Summons;
 use crate::routing::{self, Own};
 use crate::session::Sessions;
-use crate::store::{SessionState, Snapshot};
+use crate::store::Snapshot;
 
 /// How long pending calls may still be answered once the server was asked to end.
 const ENDING: Duration = Duration::from_secs(2);
@@ -62,14 +63,17 @@ impl Signaling {
     pub fn new(own: Own, now: Instant, wall: SystemTime, snapshot: &Snapshot) -> Self {
         let mut registrar = Registrar::new(own.addresses().to_vec(), now, wall);
         let restored = registrar.restore(now, &snapshot.streamers);
+        let bindings = restored.iter().filter_map(|id| registrar.get(*id));
+        let owners: HashMap<(&str, SocketAddr), BindingId> = bindings
+            .map(|binding| {
+                let record = &binding.record;
+                ((record.name.as_str(), record.address), binding.id)
+            })
+            .collect();
         let mut sessions = Sessions::new();
         sessions.restore(now, &snapshot.sessions, |session| {
-            restored.iter().copied().find(|id| {
-                registrar.get(*id).is_some_and(|binding| {
-                    let streamer = &binding.record;
-                    streamer.name == session.stream && streamer.address == session.streamer
-                })
-            })
+            let place = (session.stream.as_str(), session.streamer);
+            owners.get(&place).copied()
         });
         Signaling {
             relay: Relay::new(own.clone()),
@@ -146,6 +150,7 @@ impl Signaling {
         source: SocketAddr,
     ) -> Result<(), Refusal> {
         routing::check(request)?;
+        self.own.check_loop(request)?;
         if request.method == Method::Register {
             routing::require(request, Name::Require, &SUPPORTED)?;
             self.register(now, endpoint, id, request, source);
@@ -194,7 +199,7 @@ impl Signaling {
         let status = registered.response.status;
         if !status.is_success() {
             let reason = &registered.response.reason;
-            info!(%source, %status, reason, "registration refused");
+            debug!(%source, %status, reason, "registration refused");
         }
         endpoint.respond(now, id, registered.response);
         if !registered.changes.is_empty() {
@@ -218,7 +223,7 @@ impl Signaling {
         }
     }
 
-    fn adopt(&mut self, id: crate::registrar::BindingId) {
+    fn adopt(&mut self, id: BindingId) {
         if let Some(binding) = self.registrar.get(id) {
             let record = Arc::clone(&binding.record);
             self.sessions.adopt(&record.name, record.address, id);
@@ -263,11 +268,7 @@ impl Signaling {
             .get(response.call_id())
             .is_some_and(|session| {
                 let record = &session.record;
-                let same_tag = match record.streamer_tag.as_deref() {
-                    Some(tag) => response.to().tag() == Some(tag),
-                    None => record.state == SessionState::Stale,
-                };
-                same_tag
+                session.is_streamer(response.to().tag().unwrap_or_default())
                     && record.streamer.ip() == source.ip()
                     && response.from().tag().unwrap_or_default() == record.front_tag
             });

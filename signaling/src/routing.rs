@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use sip::endpoint::is_made_branch;
 use sip::{Host, Method, Name, NameAddr, Request, Response, StatusCode, Uri, Via};
 
 use crate::refusal::Refusal;
@@ -62,6 +63,25 @@ impl Own {
                 .push_front(Name::RecordRoute, &self.record_route);
         }
         Ok(prepared)
+    }
+
+    /// 482 for a request that went through here before (RFC 3261 section 16.3, step 4). Nothing
+    /// has a reason to come twice: no stream is another name of one.
+    pub(crate) fn check_loop(&self, request: &Request) -> Result<(), Refusal> {
+        let vias = request.headers.values(Name::Via).map(Via::parse);
+        let ours = vias.flatten().any(|via| {
+            let Host::Ip(ip) = via.host else {
+                return false;
+            };
+            let port = via.port.unwrap_or(sip::uri::DEFAULT_PORT);
+            // Behind a translator somebody else may have our address, but not our branches.
+            self.addresses.contains(&SocketAddr::new(ip, port))
+                && via.branch().is_some_and(is_made_branch)
+        });
+        if ours {
+            return Err(Refusal::new(StatusCode::LOOP_DETECTED));
+        }
+        Ok(())
     }
 
     /// Takes off the topmost routes as far as they name this server.

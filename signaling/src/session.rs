@@ -42,6 +42,8 @@ pub struct Session {
     binding: Option<BindingId>,
     front_target: Option<Uri>,
     streamer_target: Option<Uri>,
+    /// The last ACK that passed, and where it went.
+    ack: Option<(SocketAddr, Request)>,
 }
 
 /// All calls.
@@ -58,6 +60,15 @@ impl Session {
         match direction {
             Direction::ToStreamer => self.record.streamer,
             Direction::ToFront => self.record.front,
+        }
+    }
+
+    /// True when the streamer of this call may bear this tag. A call whose answer fell into a
+    /// restart has no known tag of its streamer, whether or not that has named the call since.
+    pub fn is_streamer(&self, tag: &str) -> bool {
+        match self.record.streamer_tag.as_deref() {
+            Some(known) => known == tag,
+            None => !tag.is_empty() && self.record.state != SessionState::Trying,
         }
     }
 
@@ -99,6 +110,7 @@ impl Sessions {
                 binding: owner(&record),
                 front_target: None,
                 streamer_target: None,
+                ack: None,
                 record,
             };
             self.table.insert(session.record.call_id.clone(), session);
@@ -167,6 +179,7 @@ impl Sessions {
             binding: None,
             front_target: invite.contact().map(|contact| contact.uri),
             streamer_target: None,
+            ack: None,
         };
         self.deadlines.clear(&session.record.call_id);
         self.table.insert(session.record.call_id.clone(), session);
@@ -225,17 +238,47 @@ impl Sessions {
         let front = session.record.front_tag.as_str();
         let from = request.from().tag().unwrap_or_default();
         let to = request.to().tag().unwrap_or_default();
-        // A call whose answer fell into a restart has no known tag of its streamer.
-        let is_streamer = |tag: &str| match session.record.streamer_tag.as_deref() {
-            Some(known) => known == tag,
-            None => !tag.is_empty() && session.record.state == SessionState::Stale,
-        };
+        let is_streamer = |tag: &str| session.is_streamer(tag);
         if from == front && is_streamer(to) {
             Some((Direction::ToStreamer, session))
         } else if to == front && is_streamer(from) {
             Some((Direction::ToFront, session))
         } else {
             None
+        }
+    }
+
+    /// True when the call stands with another tag than this 2xx bears: a proxy on the way asked
+    /// several streamers, and a second one accepted.
+    pub fn is_second(&self, response: &Response) -> bool {
+        self.table.get(response.call_id()).is_some_and(|session| {
+            session.record.state == SessionState::Established
+                && session.record.streamer_tag.is_some()
+                && session.record.streamer_tag.as_deref() != response.to().tag()
+        })
+    }
+
+    /// Notes the ACK of a 2xx that was passed on.
+    pub fn acknowledged(&mut self, address: SocketAddr, ack: Request) {
+        if let Some(session) = self.table.get_mut(ack.call_id()) {
+            session.ack = Some((address, ack));
+        }
+    }
+
+    /// The ACK of this 2xx, when it has passed before.
+    pub fn ack(&self, response: &Response) -> Option<(SocketAddr, Request)> {
+        let session = self.table.get(response.call_id())?;
+        let (address, ack) = session.ack.as_ref()?;
+        let matches = ack.cseq().number == response.cseq().number
+            && ack.to().tag() == response.to().tag()
+            && ack.from().tag() == response.from().tag();
+        matches.then(|| (*address, ack.clone()))
+    }
+
+    /// The 2xx comes no more: its ACK can be forgotten.
+    pub fn settle(&mut self, call_id: &str) {
+        if let Some(session) = self.table.get_mut(call_id) {
+            session.ack = None;
         }
     }
 

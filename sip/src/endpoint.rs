@@ -24,6 +24,16 @@ pub const MAX_DATAGRAM: usize = 65_507;
 /// What begins every branch that follows RFC 3261 (section 8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
 
+/// True of a branch as endpoints make them: the cookie and 64 bits in hexadecimal.
+pub fn is_made_branch(branch: &str) -> bool {
+    branch.strip_prefix(MAGIC_COOKIE).is_some_and(|bits| {
+        bits.len() == 16
+            && bits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
 /// What an endpoint is told when it is made.
 #[derive(Clone, Debug)]
 pub struct Config {

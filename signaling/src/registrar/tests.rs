@@ -331,3 +331,25 @@ fn the_summons_is_the_answer_to_the_last_register() {
     assert_eq!(summons.top_via().unwrap().branch(), Some("z9hG4bK1"));
     assert!(summons.to().tag().is_some());
 }
+
+#[test]
+fn however_many_streamers_a_stream_has_the_answer_can_be_read() {
+    let mut desk = Desk::new();
+    let contact = |number: usize, more: &str| {
+        format!("Contact: <sip:test@192.0.2.1:{}{more}>\r\n", 4000 + number)
+    };
+    let mut last = desk.register(&contact(0, "")).response;
+    let mut number = 0;
+    while last.status.is_success() {
+        let read = Message::parse(last.to_bytes());
+        assert!(read.is_ok(), "with {number} streamers: {read:?}");
+        number += 1;
+        last = desk.register(&contact(number, "")).response;
+    }
+    assert_eq!(last.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(number, MAX_INSTANCES);
+    let refresh = desk.register(&contact(3, "")).response;
+    assert_eq!(refresh.status, StatusCode::OK);
+    let long = desk.register(&contact(3, &format!(";x={}", "x".repeat(300))));
+    assert_eq!(long.response.status, StatusCode::BAD_REQUEST);
+}

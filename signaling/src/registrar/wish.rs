@@ -9,6 +9,9 @@ use crate::directory::StreamerInfo;
 use crate::refusal::Refusal;
 use crate::routing::reachable;
 
+/// Longest Contact in bytes: those of [`super::MAX_INSTANCES`] must fit into one answer.
+const CONTACT_LIMIT: usize = 256;
+
 /// A Contact of a REGISTER that has been checked.
 #[derive(Debug)]
 pub(super) struct Wish {
@@ -35,6 +38,9 @@ impl Wish {
         own: &[SocketAddr],
     ) -> Result<Wish, Refusal> {
         let bad = |reason: &str| Refusal::because(StatusCode::BAD_REQUEST, reason);
+        if contact.len() > CONTACT_LIMIT {
+            return Err(bad("Contact is too long"));
+        }
         let header = request.headers.get(Name::Expires).map(seconds);
         let contact = NameAddr::parse(contact).map_err(|_| bad("Malformed Contact"))?;
         let expires = contact.params.get("expires").map(seconds);
@@ -57,7 +63,9 @@ impl Wish {
         }
         let instance = contact.params.get("+sip.instance");
         Ok(Wish {
-            instance: instance.map(|text| text.trim_matches('"').to_owned()),
+            instance: instance
+                .map(|text| text.trim_matches('"').to_owned())
+                .filter(|instance| !instance.is_empty()),
             contact: contact.uri,
             address,
             expires: expires.min(MAX_EXPIRES),

@@ -73,6 +73,8 @@ pub(super) struct World {
     pub(super) agents: Vec<Agent>,
     /// Datagrams lost, of 100.
     pub(super) loss: u64,
+    /// What begins with this is lost on its way to this agent.
+    pub(super) eats: Option<(usize, &'static str)>,
     /// First lines of what the server sent.
     pub(super) sent: Vec<(SocketAddr, String)>,
     random: Random,
@@ -230,6 +232,7 @@ impl World {
             role,
             agents: Vec::new(),
             loss: 0,
+            eats: None,
             sent: Vec::new(),
             random: Random(seed),
             flying: BTreeMap::new(),
@@ -377,6 +380,11 @@ impl World {
             self.endpoint
                 .handle_datagram(self.now, source, transmit.payload);
             return;
+        }
+        if let Some((agent, what)) = self.eats {
+            if to == self.agents[agent].address && transmit.payload.starts_with(what.as_bytes()) {
+                return;
+            }
         }
         let alive = |agent: &&mut Agent| agent.address == to && agent.mood != Mood::Dead;
         if let Some(agent) = self.agents.iter_mut().find(alive) {

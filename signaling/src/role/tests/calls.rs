@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sip::driver::Role;
-use sip::{Method, Name, Reason, StatusCode, Uri};
+use sip::{Method, Name, Reason, Response, StatusCode, Uri};
 
 use super::super::world::{FRONT, Mood, STREAMER, World, server_address};
 use super::{SECOND, last_status, ready, talking};
@@ -255,4 +255,62 @@ fn proxies_on_either_side_stay_on_the_way() {
     assert_eq!(bye.method, Method::Bye);
     assert_eq!(bye.headers.get(Name::Route), Some(recorded.as_str()));
     assert_eq!(world.role.counts().sessions, 0);
+}
+
+#[test]
+fn an_ack_lost_behind_the_relay_is_sent_again_for_each_repeated_answer() {
+    let mut world = ready();
+    world.eats = Some((STREAMER, "ACK"));
+    world.call("test");
+    world.run_until(|world| world.count("ACK") == 1);
+    // From now on the front hears nothing more, and the relay answers for it.
+    world.eats = Some((FRONT, "SIP/2.0 202"));
+    world.run_for(2 * SECOND);
+    assert!(world.agents[STREAMER].acks >= 1);
+    world.eats = None;
+    world.run_for(40 * SECOND);
+    assert_eq!(world.role.counts().sessions, 1);
+}
+
+#[test]
+fn a_second_answer_by_another_branch_is_hung_up_and_the_first_call_stays() {
+    let mut world = ready();
+    world.agents[STREAMER].mood = Mood::Hold;
+    let (_, call_id) = world.call("test");
+    world.run_for(SECOND);
+    let (id, invite) = world.agents[STREAMER].held.pop().unwrap();
+    let now = world.now;
+    world.agents[STREAMER].accept(now, id, &invite);
+    world.run_for(SECOND);
+    // A proxy behind the relay had asked two: the other one accepts as well.
+    let mut second = Response::to_request(&invite, StatusCode::ACCEPTED);
+    second.set_to_tag("second");
+    let contact = format!("<sip:second@{}>", world.agents[STREAMER].address);
+    second.headers.push(Name::Contact, &contact);
+    let address = server_address();
+    world.agents[STREAMER]
+        .endpoint
+        .send_response(address, second);
+    world.run_for(SECOND);
+    assert_eq!(world.count("ACK sip:second@"), 1);
+    assert_eq!(world.count("BYE sip:second@"), 1);
+    assert_eq!(world.count("SIP/2.0 202"), 1, "the front hears of one");
+    world.hang_up(FRONT, &call_id);
+    world.run_for(SECOND);
+    assert_eq!(world.count("BYE sip:me@"), 1);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn hardly_an_accepted_call_goes_unacknowledged_at_30_percent_loss() {
+    let mut unacknowledged = 0;
+    for seed in 1..=100 {
+        let mut world = World::new(seed);
+        world.register(STREAMER, "test", &[("Expires", "3600")]);
+        world.loss = 30;
+        world.call("test");
+        world.run_for(90 * SECOND);
+        unacknowledged += world.agents[STREAMER].failures;
+    }
+    assert!(unacknowledged <= 1, "{unacknowledged} of 100");
 }

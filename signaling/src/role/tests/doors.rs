@@ -255,3 +255,18 @@ fn mutated_messages_never_panic_and_leave_nothing() {
     }
     world.assert_nothing_left();
 }
+
+#[test]
+fn a_request_that_was_here_before_is_482() {
+    let mut world = ready();
+    let mut options = world.agents[FRONT].make(Method::Options, Some("test"));
+    let been_here = format!(
+        "SIP/2.0/UDP {};branch=z9hG4bK0123456789abcdef",
+        server_address()
+    );
+    options.headers.push_front(Name::Via, &been_here);
+    world.send(FRONT, options);
+    world.run_for(SECOND);
+    assert_eq!(world.count("482"), 1);
+    assert_eq!(world.count("OPTIONS"), 0);
+}

@@ -135,3 +135,24 @@ fn a_call_whose_answer_falls_into_a_restart_is_answered_all_the_same() {
     assert!(world.agents[STREAMER].calls.is_empty());
     world.assert_nothing_left();
 }
+
+#[test]
+fn a_call_that_is_named_before_its_answer_comes_is_answered_all_the_same() {
+    let mut world = ready();
+    world.agents[STREAMER].mood = Mood::Hold;
+    let (_, call_id) = world.call("test");
+    world.run_for(SECOND);
+    world.restart();
+    let body = format!(r#"{{"name":"test","calls":["{call_id}"]}}"#);
+    world.register_with(STREAMER, "test", &[("Expires", "60")], &body);
+    let (id, invite) = world.agents[STREAMER].held.pop().unwrap();
+    let now = world.now;
+    world.agents[STREAMER].accept(now, id, &invite);
+    world.run_for(SECOND);
+    assert_eq!(last_status(&world, FRONT), StatusCode::ACCEPTED);
+    assert_eq!(world.agents[STREAMER].acks, 1);
+    world.hang_up(STREAMER, &call_id);
+    world.run_for(SECOND);
+    assert!(world.agents[FRONT].calls.is_empty());
+    world.assert_nothing_left();
+}

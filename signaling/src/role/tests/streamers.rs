@@ -149,3 +149,21 @@ fn sessions_leave_with_the_lease_of_their_streamer() {
     assert_eq!(world.role.counts().sessions, 0);
     world.assert_nothing_left();
 }
+
+#[test]
+fn a_streamer_started_again_behind_the_same_contact_is_known_by_its_call_id() {
+    let mut world = World::new(1);
+    register_instance(&mut world, STREAMER, "");
+    let (_, call_id) = world.call("test");
+    world.run_until(|world| world.agents[STREAMER].acks == 1);
+    register_instance(&mut world, STREAMER, "");
+    assert_eq!(world.role.counts().sessions, 1, "a refresh ends nothing");
+    world.agents[STREAMER].calls.clear();
+    world.agents[STREAMER].registration = "after-the-restart".to_owned();
+    register_instance(&mut world, STREAMER, "");
+    assert_eq!(world.role.counts().sessions, 0);
+    world.hang_up(FRONT, &call_id);
+    world.run_for(SECOND);
+    assert_eq!(last_status(&world, FRONT), StatusCode::CALL_DOES_NOT_EXIST);
+    world.assert_nothing_left();
+}
