@@ -66,6 +66,17 @@ fn a_viewer_that_vanishes_is_gone_within_ten_seconds() {
 }
 
 #[test]
+fn a_viewer_that_is_ended_learns_it_from_the_connection_itself() {
+    let mut streamer = Streamer::start(&[("demo", &both())]);
+    let (id, peer) = streamer.play("demo");
+    peer.receive(5, 5);
+    let ended = Instant::now();
+    streamer.media.close(id, "enough");
+    peer.wait_closed();
+    assert!(ended.elapsed().as_secs() < 5, "{:?}", ended.elapsed());
+}
+
+#[test]
 fn a_missing_camera_is_listed_with_its_error() {
     let camera = "v4l2src device=/dev/video99 ! videoconvert ! vp8enc ! tee name=video";
     let mut streamer = Streamer::start(&[("camera", camera)]);
@@ -95,6 +106,15 @@ fn mistakes_in_a_description_are_told_with_file_and_line() {
             "videotestsrc is-live=true ! x264enc ! video/x-h264,profile=high ! tee name=video",
         ),
         (
+            "surround",
+            "audiotestsrc is-live=true ! audio/x-raw,channels=6,channel-mask=(bitmask)0x3f \
+             ! opusenc ! tee name=audio",
+        ),
+        (
+            "nofile",
+            "filesrc location=/tmp/no/such.webm ! decodebin ! vp8enc ! tee name=video",
+        ),
+        (
             "swapped",
             "audiotestsrc is-live=true ! opusenc ! tee name=video",
         ),
@@ -108,6 +128,8 @@ fn mistakes_in_a_description_are_told_with_file_and_line() {
         ("raw", "raw media"),
         ("vp9", "I420"),
         ("high", "constrained-baseline"),
+        ("surround", "channels=2"),
+        ("nofile", "such.webm"),
         ("swapped", "carries opus"),
     ] {
         let error = streamer.stream(name, StreamState::Failed).error.unwrap();
@@ -136,6 +158,20 @@ fn media_is_offered_on_the_chosen_addresses_only() {
     for candidate in candidates {
         assert_eq!(candidate.split(' ').nth(4), Some("127.0.0.1"), "{answer}");
     }
+}
+
+#[test]
+fn an_address_of_another_machine_is_refused_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("demo.launch"), both()).unwrap();
+    let config = Config {
+        pipelines: directory.path().to_owned(),
+        media_addresses: vec!["192.0.2.1".parse().unwrap()],
+        ..Config::default()
+    };
+    let error = streamer_gst::media::start(&config).err().unwrap();
+    let text = error.to_string();
+    assert!(text.contains("--media-address 192.0.2.1: "), "{text}");
 }
 
 /// A film of one second, made on the spot.

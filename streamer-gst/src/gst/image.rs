@@ -8,7 +8,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use crate::codec::Codec;
+use super::{buffer_of, frame_caps};
 use crate::engine::Frame;
 
 /// Longest side in pixels.
@@ -35,11 +35,9 @@ pub fn still_of_file(path: &Path) -> Result<Bytes, String> {
         .to_str()
         .ok_or("the image's file name is not UTF-8")?
         .to_owned();
-    shrink(|side| {
-        let decoder = Decoder::new("filesrc name=from", side)?;
-        decoder.element("from")?.set_property("location", &path);
-        decoder.last_picture()
-    })
+    let decoder = Decoder::new("filesrc name=from")?;
+    decoder.element("from")?.set_property("location", &path);
+    shrink(&decoder.last_picture()?)
 }
 
 /// Decodes frames, the first of them a keyframe, and makes a JPEG of the last picture.
@@ -48,50 +46,21 @@ pub fn still_of_file(path: &Path) -> Result<Bytes, String> {
 /// Why there is no picture, in one line.
 pub fn still_of_frames(frames: &[Frame]) -> Result<Bytes, String> {
     let codec = frames.first().ok_or("there is no picture yet")?.codec;
-    shrink(|side| {
-        let decoder = Decoder::new("appsrc name=from format=time", side)?;
-        let source = decoder
-            .element("from")?
-            .downcast::<gst_app::AppSrc>()
-            .map_err(|_| "appsrc is something else".to_owned())?;
-        source.set_caps(Some(&caps(codec)));
-        source.set_max_bytes(0);
-        for frame in frames {
-            let mut buffer = gst::Buffer::from_slice(frame.bytes.clone());
-            if let Some(buffer) = buffer.get_mut() {
-                buffer.set_pts(gst::ClockTime::from_nseconds(frame.pts.as_nanos() as u64));
-                if !frame.keyframe {
-                    buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
-                }
-            }
-            let _ = source.push_buffer(buffer);
-        }
-        let _ = source.end_of_stream();
-        decoder.last_picture()
-    })
-}
-
-fn caps(codec: Codec) -> gst::Caps {
-    match codec {
-        Codec::Vp8 => gst::Caps::builder("video/x-vp8").build(),
-        Codec::Vp9 => gst::Caps::builder("video/x-vp9").build(),
-        Codec::H264 => gst::Caps::builder("video/x-h264")
-            .field("stream-format", "byte-stream")
-            .field("alignment", "au")
-            .build(),
-        Codec::Opus => gst::Caps::builder("audio/x-opus").build(),
+    let decoder = Decoder::new("appsrc name=from format=time")?;
+    let source = decoder.source()?;
+    source.set_caps(Some(&frame_caps(codec)));
+    source.set_max_bytes(0);
+    for frame in frames {
+        let _ = source.push_buffer(buffer_of(frame));
     }
+    let _ = source.end_of_stream();
+    shrink(&decoder.last_picture()?)
 }
 
-/// Decodes once per size and encodes until it fits.
-fn shrink(decode: impl Fn(i32) -> Result<gst::Sample, String>) -> Result<Bytes, String> {
-    let mut decoded: Option<(i32, gst::Sample)> = None;
+/// Encodes until it fits.
+fn shrink(picture: &gst::Sample) -> Result<Bytes, String> {
     for (side, quality) in STEPS {
-        let picture = match &decoded {
-            Some((size, picture)) if *size == side => picture,
-            _ => &decoded.insert((side, decode(side)?)).1,
-        };
-        let jpeg = encode(picture, quality)?;
+        let jpeg = encode(picture, side, quality)?;
         if jpeg.len() <= MAX_BYTES {
             return Ok(jpeg);
         }
@@ -99,14 +68,13 @@ fn shrink(decode: impl Fn(i32) -> Result<gst::Sample, String>) -> Result<Bytes, 
     Err("the picture does not get small enough".to_owned())
 }
 
-fn encode(picture: &gst::Sample, quality: i32) -> Result<Bytes, String> {
+fn encode(picture: &gst::Sample, side: i32, quality: i32) -> Result<Bytes, String> {
     let decoder = Decoder::parse(&format!(
-        "appsrc name=from format=time ! jpegenc quality={quality} ! appsink name=to sync=false"
+        "appsrc name=from format=time ! {} ! jpegenc quality={quality} \
+         ! appsink name=to sync=false",
+        scale(side)
     ))?;
-    let source = decoder
-        .element("from")?
-        .downcast::<gst_app::AppSrc>()
-        .map_err(|_| "appsrc is something else".to_owned())?;
+    let source = decoder.source()?;
     let _ = source.push_sample(picture);
     let _ = source.end_of_stream();
     let sample = decoder.last_picture()?;
@@ -117,17 +85,25 @@ fn encode(picture: &gst::Sample, quality: i32) -> Result<Bytes, String> {
     Ok(Bytes::copy_from_slice(&map))
 }
 
+/// Square pixels, and no side longer than given.
+fn scale(side: i32) -> String {
+    format!(
+        "videoconvert ! videoscale ! \
+         video/x-raw,format=I420,width=[1,{side}],height=[1,{side}],pixel-aspect-ratio=1/1"
+    )
+}
+
 /// A pipeline that runs to its end and is gone.
 struct Decoder {
     pipeline: gst::Pipeline,
 }
 
 impl Decoder {
-    fn new(source: &str, side: i32) -> Result<Self, String> {
+    fn new(source: &str) -> Result<Self, String> {
+        // Two pictures may wait: decoding must not run ahead and fill the memory.
         Self::parse(&format!(
-            "{source} ! decodebin ! videoconvert ! videoscale ! \
-             video/x-raw,format=I420,width=[1,{side}],height=[1,{side}],pixel-aspect-ratio=1/1 ! \
-             appsink name=to sync=false"
+            "{source} ! decodebin ! {} ! appsink name=to sync=false max-buffers=2",
+            scale(MAX_SIDE)
         ))
     }
 
@@ -137,6 +113,12 @@ impl Decoder {
             .downcast::<gst::Pipeline>()
             .map_err(|_| "not a pipeline".to_owned())?;
         Ok(Self { pipeline })
+    }
+
+    fn source(&self) -> Result<gst_app::AppSrc, String> {
+        self.element("from")?
+            .downcast()
+            .map_err(|_| "appsrc is something else".to_owned())
     }
 
     fn element(&self, name: &str) -> Result<gst::Element, String> {

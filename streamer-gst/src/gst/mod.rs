@@ -10,6 +10,9 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use crate::codec::Codec;
+use crate::engine::Frame;
+
 pub use image::{still_of_file, still_of_frames};
 pub use source::GstSources;
 pub use viewer::{ViewerSettings, WebRtcEngine};
@@ -45,4 +48,36 @@ fn element(factory: &str) -> Result<gst::Element, String> {
     gst::ElementFactory::make(factory)
         .build()
         .map_err(|_| format!("there is no GStreamer element {factory}; a plug-in is missing"))
+}
+
+/// Caps of the frames that fan-outs carry.
+fn frame_caps(codec: Codec) -> gst::Caps {
+    match codec {
+        Codec::Vp8 => gst::Caps::builder("video/x-vp8").build(),
+        Codec::Vp9 => gst::Caps::builder("video/x-vp9").build(),
+        Codec::H264 => gst::Caps::builder("video/x-h264")
+            .field("stream-format", "byte-stream")
+            .field("alignment", "au")
+            .build(),
+        Codec::Opus => gst::Caps::builder("audio/x-opus")
+            .field("channel-mapping-family", 0)
+            .field("channels", 2)
+            .field("rate", 48_000)
+            .build(),
+    }
+}
+
+/// A frame as GStreamer has it; the bytes are shared.
+fn buffer_of(frame: &Frame) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_slice(frame.bytes.clone());
+    if let Some(buffer) = buffer.get_mut() {
+        let time = |time: Duration| gst::ClockTime::from_nseconds(time.as_nanos() as u64);
+        buffer.set_pts(time(frame.pts));
+        buffer.set_dts(time(frame.pts));
+        buffer.set_duration(frame.duration.map(time));
+        if !frame.keyframe {
+            buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+        }
+    }
+    buffer
 }

@@ -186,10 +186,12 @@ fn one_line(message: &str) -> String {
 
 /// `'/home/me/film.webm'` becomes `'film.webm'`; media types and addresses stay.
 fn without_directory(word: &str) -> String {
-    let text = word.trim_start_matches(['\'', '"', '(', '<']);
-    let opening = &word[..word.len() - text.len()];
-    match text.rsplit_once('/') {
-        Some((_, name)) if text.starts_with(['/', '.']) => format!("{opening}{name}"),
+    let (key, value) = word.split_at(word.find('=').map_or(0, |equals| equals + 1));
+    let text = value.trim_start_matches(['\'', '"', '(', '<']);
+    let opening = &value[..value.len() - text.len()];
+    let path = text.strip_prefix("file://").unwrap_or(text);
+    match path.rsplit_once('/') {
+        Some((_, name)) if path.starts_with(['/', '.']) => format!("{key}{opening}{name}"),
         _ => word.to_owned(),
     }
 }
@@ -244,8 +246,12 @@ impl Source for GstSource {
             let event = gst_video::UpstreamForceKeyUnitEvent::builder()
                 .all_headers(true)
                 .build();
-            // Nobody takes it in a pipeline without an encoder; then keyframes come when they come.
-            let _ = pad.push_event(event);
+            let pad = pad.clone();
+            // On another thread: what elements do with it is up to the description. Nobody takes
+            // it in a pipeline without an encoder; then keyframes come when they come.
+            self.pipeline.call_async(move |_| {
+                let _ = pad.push_event(event);
+            });
         }
     }
 
@@ -308,7 +314,20 @@ fn explained(text: &str, details: &str) -> String {
                 must carry VP8, VP9, H.264 or Opus"
             .to_owned();
     }
-    text.to_owned()
+    // "Missing decoder: H.265 (video/x-h265, …)" stands only in the details.
+    if let Some(missing) = details.lines().find_map(|line| {
+        let what = &line[line.find("Missing ")?..];
+        Some(what.split(" (").next().unwrap_or(what))
+    }) {
+        return format!("{text} ({missing})");
+    }
+    // "Resource not found." does not say which one; the details do.
+    match details.lines().last() {
+        Some(named) if named.contains('"') && !text.contains(['"', '\'']) => {
+            format!("{text} ({named})")
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// What a tee may carry: what can be sent, and raw media for the sake of a clear message.
@@ -356,7 +375,15 @@ fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, String> {
                 ));
             }
         },
-        "audio/x-opus" => Codec::Opus,
+        "audio/x-opus" => match structure.get::<i32>("channel-mapping-family") {
+            Ok(0) | Err(_) => Codec::Opus,
+            Ok(_) => {
+                return Err(format!(
+                    "{output} is surround sound, which browsers do not play; put \
+                     audio/x-raw,channels=2 before the encoder"
+                ));
+            }
+        },
         "video/x-raw" | "audio/x-raw" => {
             return Err(format!(
                 "the tee {output} carries raw media; put an encoder such as vp8enc or opusenc \
@@ -399,7 +426,7 @@ fn callbacks(output: &str, feed: Arc<Feed>, pacer: &gst::Element) -> gst_app::Ap
                 }
             };
             let now = feed.timeline.now();
-            let offset = feed.begin(base);
+            let offset = feed.begin(now, base, frame.pts);
             if frame.pts + offset > now + MAX_AHEAD {
                 if let Some(pacer) = pacer.upgrade() {
                     pacer.set_property("sync", true);
@@ -426,8 +453,12 @@ fn callbacks(output: &str, feed: Arc<Feed>, pacer: &gst::Element) -> gst_app::Ap
 
 impl Feed {
     /// Tells the fan-out once where this source's running time begins, and returns that.
-    fn begin(&self, base: gst::ClockTime) -> Duration {
-        let offset = Duration::from_nanos(base.saturating_sub(self.timeline.epoch).nseconds());
+    fn begin(&self, now: Duration, base: gst::ClockTime, pts: Duration) -> Duration {
+        let offset = match base.checked_sub(self.timeline.epoch) {
+            Some(offset) => Duration::from_nanos(offset.nseconds()),
+            // A frame before the pipeline has its base time, which is about to be now.
+            None => now.saturating_sub(pts),
+        };
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         if !*begun {
             self.fanout.begin_source(offset);
@@ -472,10 +503,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn errors_name_what_is_missing() {
+        let place = "gstx.c(1): f (): /GstPipeline:pipeline0/GstX:x0:\n";
+        let of =
+            |text: &str, details: &str| one_line(&explained(text, &format!("{place}{details}")));
+        assert_eq!(
+            of("Resource not found.", "No such file \"/home/me/film.webm\""),
+            "Resource not found. (No such file \"film.webm\")"
+        );
+        assert_eq!(
+            of(
+                "Your GStreamer installation is missing a plug-in.",
+                "no suitable plugins found:\nMissing decoder: AMR-WB (audio/AMR-WB, rate=16000)\n",
+            ),
+            "Your GStreamer installation is missing a plug-in. (Missing decoder: AMR-WB)"
+        );
+        assert_eq!(
+            of("Cannot identify device '/dev/video9'.", "errno 2 \"x\""),
+            "Cannot identify device 'video9'."
+        );
+    }
+
+    #[test]
     fn error_lines_show_no_directories() {
         assert_eq!(
             one_line("Could not open resource '/home/me/secret/film.webm' for\nreading."),
             "Could not open resource 'film.webm' for reading."
+        );
+        assert_eq!(
+            one_line("no location=/home/me/a.webm, file:///home/me/b.webm; see https://a.b/c"),
+            "no location=a.webm, b.webm; see https://a.b/c"
         );
         assert_eq!(
             one_line("video/x-raw and VP8/VP9"),

@@ -18,17 +18,21 @@ use gstreamer_video as gst_video;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::certificate::{matches, remote_certificate};
-use super::{Timeline, element};
+use super::{Timeline, buffer_of, element, frame_caps};
 use crate::codec::Codec;
 use crate::engine::{Delivery, Engine, Event, Events, Frame, ViewerId};
 use crate::offer::{Fingerprint, HashFunction, Offer, Plan, Track};
 
 /// A promise of webrtcbin may never be kept; after this it is broken.
-const PROMISE_LIMIT: Duration = Duration::from_secs(3);
+const PROMISE_LIMIT: Duration = Duration::from_millis(2500);
 /// Gathering host candidates takes milliseconds; without any network it never ends.
 const GATHERING_LIMIT: Duration = Duration::from_secs(2);
 /// A viewer with more than this waiting in its appsrc loses frames.
 const MAX_WAITING: Duration = Duration::from_millis(500);
+/// The same for sources whose stamps do not move.
+const MAX_WAITING_BYTES: u64 = 4 << 20;
+/// Saying goodbye takes a millisecond or two.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(100);
 /// Groups picture and sound of one viewer, so that browsers keep them in step.
 const MEDIA_STREAM: &str = "rusticast";
 
@@ -268,6 +272,9 @@ impl Engine for WebRtcEngine {
         let removed = viewers.remove(&viewer);
         drop(viewers);
         if let Some(viewer) = removed {
+            if viewer.heard.silence().is_some() {
+                viewer.say_goodbye();
+            }
             viewer.stop();
         }
     }
@@ -411,22 +418,40 @@ impl Viewer {
             return Delivery::Taken;
         };
         let waiting = input.source.current_level_time();
-        if waiting.is_some_and(|waiting| Duration::from_nanos(waiting.nseconds()) > MAX_WAITING) {
+        if waiting.is_some_and(|waiting| Duration::from_nanos(waiting.nseconds()) > MAX_WAITING)
+            || input.source.current_level_bytes() > MAX_WAITING_BYTES
+        {
             return Delivery::Full;
         }
-        let mut buffer = gst::Buffer::from_slice(frame.bytes.clone());
-        if let Some(buffer) = buffer.get_mut() {
-            let time = |time: Duration| gst::ClockTime::from_nseconds(time.as_nanos() as u64);
-            buffer.set_pts(time(frame.pts));
-            buffer.set_dts(time(frame.pts));
-            buffer.set_duration(frame.duration.map(time));
-            if !frame.keyframe {
-                buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+        // Refused only while the pipeline is being stopped.
+        let _ = input.source.push_buffer(buffer_of(frame));
+        Delivery::Taken
+    }
+
+    /// Closes the DTLS connection, so that the browser learns of the end at once and not from ICE
+    /// after seconds. Only the encoder's own end of stream does that; stopping it says nothing.
+    fn say_goodbye(&self) {
+        let encoders = self.pipeline.iterate_recurse().into_iter().flatten();
+        for encoder in encoders.filter(|e| e.factory().is_some_and(|f| f.name() == "dtlsenc")) {
+            let (Some(source), Some(sink)) =
+                (encoder.static_pad("src"), encoder.static_pad("sink"))
+            else {
+                continue;
+            };
+            let (gone, wait) = sync_channel(1);
+            source.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+                if info
+                    .event()
+                    .is_some_and(|e| e.type_() == gst::EventType::Eos)
+                {
+                    let _ = gone.try_send(());
+                }
+                gst::PadProbeReturn::Ok
+            });
+            if sink.send_event(gst::event::Eos::new()) {
+                let _ = wait.recv_timeout(GOODBYE_LIMIT);
             }
         }
-        // Refused only while the pipeline is being stopped.
-        let _ = input.source.push_buffer(buffer);
-        Delivery::Taken
     }
 
     fn stop(&self) {
@@ -539,23 +564,6 @@ fn watch_keyframe_requests(id: ViewerId, pad: &gst::Pad, output: &Arc<str>, even
         }
         gst::PadProbeReturn::Ok
     });
-}
-
-/// Caps of the frames given to [`Engine::send`].
-fn frame_caps(codec: Codec) -> gst::Caps {
-    match codec {
-        Codec::Vp8 => gst::Caps::builder("video/x-vp8").build(),
-        Codec::Vp9 => gst::Caps::builder("video/x-vp9").build(),
-        Codec::H264 => gst::Caps::builder("video/x-h264")
-            .field("stream-format", "byte-stream")
-            .field("alignment", "au")
-            .build(),
-        Codec::Opus => gst::Caps::builder("audio/x-opus")
-            .field("channel-mapping-family", 0)
-            .field("channels", 2)
-            .field("rate", 48_000)
-            .build(),
-    }
 }
 
 fn payloader(codec: Codec) -> Result<gst::Element, String> {

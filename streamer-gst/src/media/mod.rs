@@ -55,6 +55,14 @@ pub enum Error {
     /// GStreamer or one of its plug-ins is missing.
     #[error("{0}")]
     Engine(String),
+    /// Media cannot be offered on a configured address.
+    #[error("--media-address {address}: {source}")]
+    Address {
+        /// Which one.
+        address: IpAddr,
+        /// What the system says to it.
+        source: std::io::Error,
+    },
     /// A thread or descriptor could not be had.
     #[error("the system refuses a thread: {0}")]
     System(#[from] std::io::Error),

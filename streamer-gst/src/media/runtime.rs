@@ -1,5 +1,6 @@
 //! The thread that owns the hub, and the handle others hold.
 
+use std::net::UdpSocket;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -30,8 +31,13 @@ pub struct MediaHandle {
 /// are known to be readable; whether their pipelines run shows in [`Media::streams`].
 ///
 /// # Errors
-/// A description that cannot be used, or GStreamer without WebRTC.
+/// A description that cannot be used, a media address that is not ours, or GStreamer without
+/// WebRTC.
 pub fn start(config: &Config) -> Result<(MediaHandle, mpsc::Receiver<MediaEvent>), Error> {
+    for address in config.media_addresses.iter().copied() {
+        // No viewer could ever connect, and each would wait for candidates that never come.
+        UdpSocket::bind((address, 0)).map_err(|source| Error::Address { address, source })?;
+    }
     let descriptions = description::load_directory(&config.pipelines, &config.streams)?;
     let capacity = limits::viewers(config.max_viewers);
     let timeline = Timeline::begin().map_err(Error::Engine)?;

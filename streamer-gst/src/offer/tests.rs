@@ -464,7 +464,8 @@ fn no_offer_takes_long_to_read() {
         let begun = std::time::Instant::now();
         let _ = plan(&sdp, &[Codec::Vp8, Codec::Opus]);
         let took = begun.elapsed().as_millis();
-        assert!(took < 500, "{name} took {took} ms");
+        // Milliseconds, unless the machine is busy; without bounds it would be minutes.
+        assert!(took < 5000, "{name} took {took} ms");
     }
 }
 

@@ -184,6 +184,7 @@ pub struct Peer {
     webrtc: gst::Element,
     pub offer: String,
     packets: Receiver<Packet>,
+    closed: Receiver<()>,
 }
 
 impl Peer {
@@ -199,6 +200,18 @@ impl Peer {
             .set_property("upnp", false);
         pipeline.add(&webrtc).unwrap();
         let (sender, packets) = channel();
+        let (closing, closed) = channel();
+        pipeline.connect_deep_element_added(move |_, _, element| {
+            if element.factory().is_some_and(|f| f.name() == "dtlsdec") {
+                let closing = closing.clone();
+                element.connect_notify(Some("connection-state"), move |element, _| {
+                    let state = element.property_value("connection-state");
+                    if state.serialize().is_ok_and(|state| state == "closed") {
+                        let _ = closing.send(());
+                    }
+                });
+            }
+        });
         let weak = pipeline.downgrade();
         webrtc.connect_pad_added(move |_, pad| {
             if let Some(pipeline) = weak.upgrade() {
@@ -253,7 +266,13 @@ impl Peer {
             webrtc,
             offer,
             packets,
+            closed,
         }
+    }
+
+    /// Waits for the other end to close the DTLS connection.
+    pub fn wait_closed(&self) {
+        self.closed.recv_timeout(PATIENCE).expect("a close_notify");
     }
 
     /// Takes the answer; media may come from now on.
