@@ -57,7 +57,8 @@ Object.defineProperty(window, "rusticast", {
 // ---- the viewer's name
 
 function viewerName() {
-  let name = nameField.value.trim();
+  // What was pasted may hold characters that no name has.
+  let name = nameField.value.replace(/\p{Cc}/gu, "").trim();
   while (new TextEncoder().encode(name).length > NAME_BYTES) name = [...name].slice(0, -1).join("");
   return name;
 }
@@ -134,7 +135,7 @@ function fillCard(item, stream) {
   one(".live-pill b", HTMLElement, card).textContent = stateName(stream);
   const viewers = stream.viewers ?? 0;
   one(".viewers b", HTMLElement, card).textContent = String(viewers);
-  one(".viewers", HTMLElement, card).title = viewers === 1 ? "1 viewer" : `${viewers} viewers`;
+  one(".viewers .unseen", HTMLElement, card).textContent = viewers === 1 ? " viewer" : " viewers";
   const problem = one(".problem", HTMLElement, card);
   problem.textContent = stream.error ?? "";
   problem.hidden = !stream.error;
@@ -188,9 +189,7 @@ function codecName(codec) {
  * @param {import("./streams.js").Stream} stream
  */
 function picture(image, stream) {
-  const own = `/api/streams/${encodeURIComponent(stream.name)}/image?${Math.floor(Date.now() / PICTURES)}`;
-  const foreign = typeof stream.image === "string" && /^https:\/\//.test(stream.image) ? stream.image : "";
-  const source = stream.image === true && stream.live ? own : foreign;
+  const source = pictureOf(stream);
   if (!source || image.dataset.source === source || document.hidden) return;
   image.dataset.source = source;
   const next = new Image();
@@ -199,6 +198,16 @@ function picture(image, stream) {
     image.hidden = false;
   };
   next.src = source;
+}
+
+/**
+ * Where the picture of a stream is at the moment; "" when it has none.
+ * @param {import("./streams.js").Stream} stream
+ */
+function pictureOf({ name, image, live }) {
+  if (typeof image === "string") return /^https:\/\//.test(image) ? image : "";
+  const turn = Math.floor(Date.now() / PICTURES);
+  return image && live ? `/api/streams/${encodeURIComponent(name)}/image?${turn}` : "";
 }
 
 // ---- one stream
@@ -216,6 +225,7 @@ function showAbout() {
   about("title").textContent = title;
   about("description").textContent = localized(stream?.description);
   root.dataset.live = String(stream?.live ?? false);
+  if (stream && !video.poster) video.poster = pictureOf(stream);
   fillFacts(about("facts"), stream ?? { name: watched, live: false });
 }
 
@@ -223,9 +233,15 @@ function showPlayer() {
   const playing = player.state === "playing";
   id("veil-text").textContent = playing || player.state === "idle" ? "" : id("status").textContent;
   button("unmute").hidden = !(playing && video.muted && player.hasAudio);
-  button("play").hidden = player.state !== "idle" && player.state !== "failed";
+  const paused = playing && video.paused;
+  const stopping = document.activeElement === button("stop");
+  const starting = document.activeElement === button("play");
+  button("play").hidden = !paused && player.state !== "idle" && player.state !== "failed";
   id("play-text").textContent = player.state === "failed" ? "Try again" : "Play";
   button("stop").disabled = player.state === "idle";
+  // A button that is gone must not take the keyboard with it.
+  if (stopping && button("stop").disabled) button("play").focus();
+  if (starting && button("play").hidden) button("stop").focus();
   button("mute").setAttribute("aria-pressed", String(!video.muted));
   if (!playing) id("stats").textContent = "";
 }
@@ -246,7 +262,8 @@ function setMuted(muted) {
 
 async function toggleFullscreen() {
   if (document.fullscreenElement) return document.exitFullscreen();
-  if (root.requestFullscreen) return root.requestFullscreen();
+  // Refused where a frame may not: then the picture stays as it is.
+  if (root.requestFullscreen) return root.requestFullscreen().catch(() => {});
   // iPhones show only the element itself in full screen.
   /** @type {any} */ (video).webkitEnterFullscreen?.();
 }
@@ -261,7 +278,7 @@ function toggleStop() {
  * @param {string} text
  */
 async function copy(control, text) {
-  const label = control.textContent;
+  const label = (control.dataset.label ??= control.textContent ?? "");
   try {
     await navigator.clipboard.writeText(text);
     control.textContent = "Copied";
@@ -272,7 +289,10 @@ async function copy(control, text) {
   setTimeout(() => (control.textContent = label), 1500);
 }
 
-button("play").addEventListener("click", () => player.play(watched));
+button("play").addEventListener("click", () => {
+  if (player.state === "playing") player.resume();
+  else player.play(watched);
+});
 button("stop").addEventListener("click", () => player.stop());
 button("unmute").addEventListener("click", () => {
   setMuted(false);
@@ -312,6 +332,7 @@ function route() {
   if (watched) player.stop();
   watched = stream;
   document.title = "Rusticast";
+  video.removeAttribute("poster");
   id("status").textContent = "";
   showAbout();
   showList();
@@ -334,9 +355,15 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   history.pushState(null, "", link.href);
   scrollTo(0, 0);
-  route();
+  navigated();
 });
-addEventListener("popstate", route);
+addEventListener("popstate", navigated);
+
+/** What the keyboard or a screen reader was on is gone: go on at the new heading. */
+function navigated() {
+  route();
+  id(watched ? "title" : "heading").focus({ preventScroll: true });
+}
 
 streams.addEventListener("change", () => {
   showList();
@@ -344,7 +371,7 @@ streams.addEventListener("change", () => {
 });
 player.addEventListener("state", showPlayer);
 player.addEventListener("stats", showStats);
-video.addEventListener("volumechange", showPlayer);
+for (const event of ["volumechange", "pause", "play"]) video.addEventListener(event, showPlayer);
 setInterval(() => {
   if (!watched) showList();
 }, PICTURES);

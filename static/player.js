@@ -33,15 +33,22 @@ const STALLED = 600;
 const SILENCE = { least: 3000, most: 8000 };
 /** How long ICE and DTLS may take. */
 const ICE_LIMIT = 15_000;
+/** A call without a connection that ends after this long did not end of itself: ICE failed. */
+const ICE_TRIED = 5000;
 /** How long a connection may bring nothing to show. */
 const MEDIA_LIMIT = 10_000;
+/** How long sound alone does not count as playing where a picture was promised. */
+const PICTURE_LIMIT = 5000;
 /** After this long without an answer the page says so. */
 const HINT = 3000;
 /** A stream that played this recently is expected back any moment. */
 const RECENT = 120_000;
 /** The limit of an attempt while the stream is expected back: a call that went to a streamer's
- * old address must not keep us from reaching its new one. */
+ * old address must not keep us from reaching its new one. Each further attempt may take that much
+ * longer, so that a streamer that is merely slow gets to answer. */
 const RECENT_ANSWER_LIMIT = 2000;
+/** The limit of any attempt: the signaling server gives a call up after 32 s. */
+const ANSWER_LIMIT = 34_000;
 /** Pauses between attempts while the stream is expected back. */
 const RECENT_PAUSES = [300, 900, 1200];
 /** Pauses between attempts otherwise. */
@@ -91,13 +98,19 @@ export class Player extends EventTarget {
     this.lastPlaying = -Infinity;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
+    /** Has the running call looked at before its next tick. */
+    this.wake = () => {};
 
+    parts.video.addEventListener("loadeddata", () => this.wake());
     parts.streams.addEventListener("change", () => this.#listChanged());
     addEventListener("online", () => this.#hurry());
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this.#hurry();
+      if (document.hidden) return;
+      this.#hurry();
+      // Some browsers pause what cannot be seen.
+      if (this.state === "playing" && parts.video.paused) this.resume();
     });
-    addEventListener("pagehide", () => this.whep?.close());
+    addEventListener("pagehide", () => this.#drop());
     addEventListener("pageshow", (event) => {
       if (event.persisted && this.state !== "idle") this.play(this.stream);
     });
@@ -166,7 +179,7 @@ export class Player extends EventTarget {
     const whep = new Whep(`/whep/${encodeURIComponent(this.stream)}`, {
       name: this.parts.name(),
       codecs: this.codecs,
-      answerLimit: recent ? RECENT_ANSWER_LIMIT : undefined,
+      answerLimit: recent ? Math.min(RECENT_ANSWER_LIMIT * (1 + this.tries), ANSWER_LIMIT) : ANSWER_LIMIT,
     });
     this.whep = whep;
     const hint = setTimeout(() => this.#hint(turn), HINT);
@@ -216,9 +229,13 @@ export class Player extends EventTarget {
     const { video } = this.parts;
     const pc = /** @type {RTCPeerConnection} */ (whep.pc);
     video.srcObject = media;
-    this.#start();
+    this.resume();
 
     const begun = performance.now();
+    const pictured = pc.getTransceivers().some(
+      ({ currentDirection, receiver }) => currentDirection === "recvonly" && receiver.track.kind === "video",
+    );
+    let paired = false;
     let connectedAt = 0;
     let bytes = 0;
     let movedAt = begun;
@@ -227,12 +244,11 @@ export class Player extends EventTarget {
     let rate = { at: begun, bytes: 0 };
     let orphan = false;
     let nextCheck = begun + CHECK;
-    let wake = () => {};
-    whep.addEventListener("connectionstatechange", () => wake());
+    whep.addEventListener("connectionstatechange", () => this.wake());
 
     for (;;) {
       await new Promise((/** @type {(value?: void) => void} */ resolve) => {
-        wake = resolve;
+        this.wake = resolve;
         setTimeout(resolve, TICK);
       });
       if (turn !== this.turn) return;
@@ -245,7 +261,9 @@ export class Player extends EventTarget {
         bytes = sample.bytes;
         movedAt = now;
       }
-      if (!shown && bytes > 0 && (sample.video ? video.videoWidth > 0 : true)) {
+      // Sound comes first; it is enough only where no picture follows.
+      const waits = pictured && video.videoWidth === 0 && now - begun < PICTURE_LIMIT;
+      if (!shown && bytes > 0 && !waits) {
         shown = true;
         this.hasAudio = sample.audio;
         this.tries = 0;
@@ -261,7 +279,11 @@ export class Player extends EventTarget {
         this.dispatchEvent(new Event("stats"));
       }
 
+      paired ||= /^(connected|completed)$/.test(pc.iceConnectionState);
       if (pc.connectionState === "connected" && connectedAt === 0) connectedAt = now;
+      if (this.state === "connecting" && !paired && now - begun > HINT) {
+        this.#set("connecting", "Connecting… still looking for a way through the network.");
+      }
       const gone =
         /^(failed|closed)$/.test(pc.connectionState) ||
         pc.getReceivers().some(({ transport }) => /^(failed|closed)$/.test(transport?.state ?? ""));
@@ -271,7 +293,7 @@ export class Player extends EventTarget {
         return this.#lost(whep, turn, "Nothing arrives from the streamer any more.");
       }
       if (!shown && (gone || (connectedAt === 0 && now - begun > ICE_LIMIT))) {
-        return this.#lost(whep, turn, "");
+        return this.#neverBegan("", true);
       }
       if (!shown && connectedAt > 0 && now - connectedAt > MEDIA_LIMIT) {
         return this.#lost(whep, turn, "Connected, but neither picture nor sound arrives.");
@@ -281,7 +303,10 @@ export class Player extends EventTarget {
       if (!orphan && now >= (stalled ? Math.min(nextCheck, now) : nextCheck)) {
         const session = await whep.check();
         if (turn !== this.turn) return;
-        if (session.state === "ended") return this.#ended(session.reason);
+        if (session.state === "ended") {
+          if (shown) return this.#ended(session.reason);
+          return this.#neverBegan(session.reason, !paired && now - begun > ICE_TRIED);
+        }
         // The web server was restarted: it forgot the call, the streamer did not.
         orphan = session.state === "unknown";
         const away = session.state === "unreachable";
@@ -295,7 +320,7 @@ export class Player extends EventTarget {
   }
 
   /** Starts the element; muted where the browser forbids sound without a click. */
-  #start() {
+  resume() {
     const { video } = this.parts;
     video.play().catch(() => {
       if (video.muted) return;
@@ -310,7 +335,7 @@ export class Player extends EventTarget {
    * The media is gone. The streamer's word may be milliseconds behind: ask for it.
    * @param {Whep} whep
    * @param {number} turn
-   * @param {string} message what to say without a word from the streamer; "" if it never began
+   * @param {string} message what to say without a word from the streamer
    */
   async #lost(whep, turn, message) {
     const until = performance.now() + 700;
@@ -322,23 +347,29 @@ export class Player extends EventTarget {
       await new Promise((resolve) => setTimeout(resolve, 120));
       if (turn !== this.turn) return;
     } while (performance.now() < until);
-    if (message) {
-      this.#again("waiting", `${message} Reconnecting…`);
-    } else {
-      this.#again("failed", ICE_FAILED);
-    }
+    this.#again("waiting", `${message} Reconnecting…`);
   }
 
-  /** @param {string} reason */
+  /**
+   * A call that played was ended by the other side.
+   * @param {string} reason
+   */
   #ended(reason) {
-    this.#drop();
     if (reason === CODEC_CHANGED) {
-      this.#set("waiting", "The stream changes its codec. Starting again…");
-      this.timer = setTimeout(() => this.#attempt(), 0);
-      return;
+      return this.#again("waiting", "The stream changes its codec. Starting again…", 0);
     }
     this.reason = reason;
     this.#again("ended", `The stream ended: ${reason}`, ENDED_PAUSE);
+  }
+
+  /**
+   * A call was answered and over before anything could be shown: tried again ever more rarely.
+   * @param {string} reason what the other side said
+   * @param {boolean} ice whether it had time enough to connect
+   */
+  #neverBegan(reason, ice) {
+    if (ice) return this.#again("failed", `${ICE_FAILED}${reason && ` (${reason})`}. Trying again…`);
+    this.#again("ended", `The stream ended: ${reason}`);
   }
 
   /** @param {WhepError} error */
@@ -349,7 +380,7 @@ export class Player extends EventTarget {
     const waiting = (/** @type {string} */ message) => this.#again("waiting", message, undefined, error);
     const failed = (/** @type {string} */ message) => this.#again("failed", message, undefined, error);
     const entry = this.parts.streams.stream(this.stream);
-    if (entry?.state === "failed" && error.status >= 400 && error.code !== "full") {
+    if (entry?.state === "failed" && error.status >= 400) {
       const broken = entry.error ? `: ${entry.error}` : "";
       return waiting(`${stream} does not work at the moment${broken}. Waiting for it to be mended…`);
     }
@@ -363,6 +394,8 @@ export class Player extends EventTarget {
         return waiting(`The streamer is away${because}. Waiting for ${stream} to come back…`);
       case "full":
         return waiting(`${stream} has as many viewers as it can take. Trying again in a moment…`);
+      case "busy":
+        return waiting(`${stream} cannot be played at the moment: ${why}. Trying again…`);
       case "no-answer":
       case "timeout":
         return waiting(`The streamer does not answer${because}. Trying again…`);
@@ -398,8 +431,8 @@ export class Player extends EventTarget {
     const usual = pauses[Math.min(this.tries, pauses.length - 1)];
     const asked = this.#recent ? 0 : (error?.retryAfter ?? 0) * 1000;
     this.tries += 1;
-    // Not all viewers of a stream that returns in the same instant.
-    const jitter = 0.85 + Math.random() * 0.3;
+    // Not all viewers of a stream that returns in the same instant, and none before it was asked to.
+    const jitter = 1 + Math.random() * 0.3;
     this.timer = setTimeout(() => this.#attempt(), pause ?? Math.max(usual, asked) * jitter);
   }
 
@@ -425,7 +458,7 @@ export class Player extends EventTarget {
   /** The next attempt now, if one is pending or the last one was final. */
   #hurry() {
     const resting = this.timer !== undefined || this.state === "failed";
-    if (!resting || this.state === "idle" || this.state === "playing" || this.state === "ended") return;
+    if (!resting || this.askedAt > 0 || this.state === "idle" || this.state === "playing" || this.state === "ended") return;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.#attempt(), Math.random() * 200);
   }
@@ -433,8 +466,7 @@ export class Player extends EventTarget {
 
 const PLAYING_ALONE = "Playing. The web server cannot be reached at the moment.";
 const ICE_FAILED =
-  "The media found no way through the network (ICE failed): a firewall or VPN may block UDP. " +
-  "Trying again…";
+  "The media found no way through the network (ICE failed): a firewall or VPN may block UDP";
 
 /** @param {string[]} codecs */
 function cannotDecode(codecs) {
@@ -449,17 +481,14 @@ function cannotDecode(codecs) {
  * @param {RTCPeerConnection} pc
  */
 async function measure(pc) {
-  const sample = { bytes: 0, fps: 0, audio: false, video: false };
+  const sample = { bytes: 0, fps: 0, audio: false };
   if (pc.connectionState === "closed") return sample;
   const report = await pc.getStats();
   report.forEach((stat) => {
     if (stat.type !== "inbound-rtp") return;
     sample.bytes += stat.bytesReceived ?? 0;
     if (stat.kind === "audio") sample.audio = true;
-    if (stat.kind === "video") {
-      sample.video = true;
-      sample.fps = stat.framesPerSecond ?? sample.fps;
-    }
+    if (stat.kind === "video") sample.fps = stat.framesPerSecond ?? sample.fps;
   });
   return sample;
 }

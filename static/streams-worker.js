@@ -4,13 +4,13 @@
  * connections per host: one per tab would stop the seventh from loading.
  */
 
-/** Pause before a closed event stream is opened again; the browser reopens a broken one itself. */
-const REOPEN = 2000;
+/** Pause before a refused event stream is tried again; the browser reopens a broken one itself. */
+const REOPEN = 5000;
 
 /** @type {Set<MessagePort>} */
 const ports = new Set();
 /** @type {object} */
-let latest = { down: false };
+let latest = {};
 
 /** @param {object} message */
 function tell(message) {
@@ -22,8 +22,10 @@ function open() {
   const events = new EventSource("/api/streams/events");
   events.addEventListener("streams", ({ data }) => tell({ list: JSON.parse(data) }));
   events.onerror = () => {
-    tell({ down: true });
-    if (events.readyState === EventSource.CLOSED) setTimeout(open, REOPEN);
+    if (events.readyState !== EventSource.CLOSED) return tell({ down: true });
+    // Refused by a server that has too many listeners or stops: whoever wants the list asks for it.
+    tell({ ask: true });
+    setTimeout(open, REOPEN);
   };
 }
 
@@ -32,7 +34,7 @@ function connected({ ports: [port] }) {
   port.onmessage = ({ data }) => {
     if (data === "bye") return void ports.delete(port);
     ports.add(port);
-    if ("list" in latest || /** @type {{down?: boolean}} */ (latest).down) port.postMessage(latest);
+    if (Object.keys(latest).length > 0) port.postMessage(latest);
   };
 }
 

@@ -46,7 +46,8 @@ export class Streams extends EventTarget {
       const worker = new SharedWorker("/static/streams-worker.js", { name: "rusticast-streams" });
       worker.port.onmessage = ({ data }) => {
         heard = true;
-        if (data.list) this.#update(data.list, true);
+        if (data.ask) void this.refresh();
+        else if (data.list) this.#update(data.list, true);
         else this.#update(this.list, false);
       };
       worker.onerror = () => {

@@ -85,12 +85,36 @@ function preferences(kind, codecs) {
   return chosen.concat(decodable(kind).filter((codec) => /\/rtx$/i.test(codec.mimeType)));
 }
 
+/** Header extensions that a viewer has use for. */
+const EXTENSIONS = /sdes:mid|transport-wide-cc|abs-send-time|playout-delay/;
+
+/**
+ * The offer without what no streamer needs: extensions for senders, feedback for codecs that are
+ * not offered (Firefox), candidates that are not RTP over UDP. Every kilobyte is a further
+ * datagram that a lossy network may lose.
+ * @param {string} sdp
+ */
+function trimmed(sdp) {
+  /** @type {string[]} */
+  let formats = [];
+  const needed = sdp.split("\r\n").filter((line) => {
+    const [name, component, transport] = line.split(" ");
+    if (name.startsWith("m=")) formats = line.split(" ").slice(3);
+    if (name.startsWith("a=candidate:")) return component === "1" && /^udp$/i.test(transport);
+    if (name.startsWith("a=extmap:")) return EXTENSIONS.test(line);
+    if (name.startsWith("a=rtcp-fb:")) return ["*", ...formats].includes(name.slice(10));
+    return true;
+  });
+  return needed.join("\r\n");
+}
+
 /**
  * @typedef {object} WhepOptions
  * @property {string} [name] the viewer's name, shown to the operator (`?name=`)
  * @property {string[]} [codecs] the stream's codecs; without them the browser offers all it has
  * @property {number} [answerLimit] milliseconds for the answer; 34,000
- * @property {number} [gatherLimit] milliseconds for ICE gathering; 500
+ * @property {number} [gatherLimit] milliseconds for ICE gathering; 500. Without ICE servers the
+ *   first candidate is enough: the streamer learns the others from the browser's own checks.
  * @property {RTCConfiguration} [configuration] for the peer connection
  */
 
@@ -147,11 +171,12 @@ export class Whep extends EventTarget {
 
     try {
       await pc.setLocalDescription(await pc.createOffer());
-      await gathered(pc, this.options.gatherLimit ?? 500);
+      const all = (configuration?.iceServers ?? []).length > 0;
+      await gathered(pc, this.options.gatherLimit ?? 500, all);
       if (this.closed) throw new WhepError("aborted", "closed");
       const url = new URL(this.endpoint);
       if (name) url.searchParams.set("name", name);
-      const answer = await this.#post(url, pc.localDescription?.sdp ?? "");
+      const answer = await this.#post(url, trimmed(pc.localDescription?.sdp ?? ""));
       if (this.closed) throw new WhepError("aborted", "closed");
       await pc.setRemoteDescription({ type: "answer", sdp: answer });
     } catch (error) {
@@ -228,18 +253,21 @@ export class Whep extends EventTarget {
 }
 
 /**
- * Resolves when the offer has all its candidates, or after `limit` milliseconds.
+ * Resolves when the offer has its first candidate or `all` of them, or after `limit` milliseconds.
  * @param {RTCPeerConnection} pc
  * @param {number} limit
+ * @param {boolean} all
  */
-function gathered(pc, limit) {
+function gathered(pc, limit, all) {
   return new Promise((/** @type {(value?: void) => void} */ resolve) => {
     const timer = setTimeout(resolve, limit);
     const look = () => {
-      if (pc.iceGatheringState !== "complete") return;
+      const some = !all && /^a=candidate:/m.test(pc.localDescription?.sdp ?? "");
+      if (!some && pc.iceGatheringState !== "complete") return;
       clearTimeout(timer);
       resolve();
     };
+    pc.addEventListener("icecandidate", look);
     pc.addEventListener("icegatheringstatechange", look);
     look();
   });

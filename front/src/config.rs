@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sip::driver::{check_advertised, check_signaling};
+
 use crate::error::Error;
 
 /// Configuration of front: flag, else environment variable, else the default shown.
@@ -116,26 +118,8 @@ impl Config {
                 self.http
             ));
         }
-        if self.signaling.port() == 0 || self.signaling.ip().is_unspecified() {
-            return refuse(format!(
-                "--signaling {} is not an address to send to",
-                self.signaling
-            ));
-        }
-        if !self.signaling.ip().is_loopback() && !self.insecure {
-            return refuse(format!(
-                "--signaling {} is on another machine and SIP has no credentials yet: \
-                 add --insecure if the network between them is yours alone",
-                self.signaling
-            ));
-        }
-        if let Some(advertise) = self.advertise {
-            if advertise.port() == 0 || advertise.ip().is_unspecified() {
-                return refuse(format!(
-                    "--advertise {advertise} is not an address others can send to"
-                ));
-            }
-        }
+        check_signaling(self.signaling, self.insecure).or_else(refuse)?;
+        check_advertised(self.advertise).or_else(refuse)?;
         if let Some(dir) = &self.static_dir {
             if !dir.join("index.html").is_file() {
                 return refuse(format!("--static {} has no index.html", dir.display()));

@@ -23,9 +23,17 @@ pub enum Error {
         /// The name asked for.
         stream: String,
     },
-    /// The streamer takes no more viewers (SIP 486, 503, 600).
+    /// The streamer takes no more viewers (SIP 486, 600).
     #[error("{stream:?} takes no more viewers at the moment: {reason}")]
     Full {
+        /// The name asked for.
+        stream: String,
+        /// What the streamer or the signaling server said.
+        reason: String,
+    },
+    /// The stream does not run, or a server on the way is overloaded (SIP 503).
+    #[error("{stream:?} cannot be had at the moment: {reason}")]
+    Busy {
         /// The name asked for.
         stream: String,
         /// What the streamer or the signaling server said.
@@ -180,6 +188,7 @@ impl Error {
             Self::NoSuchStream { .. } => (404, "no-such-stream", "No such stream", None),
             Self::StreamerAway { .. } => (409, "streamer-away", "The streamer is away", Some(2)),
             Self::Full { .. } => (503, "full", "The stream is full", Some(5)),
+            Self::Busy { .. } => (503, "busy", "Not available at the moment", Some(5)),
             Self::NotAcceptable { .. } => (422, "not-acceptable", "Offer not acceptable", None),
             Self::Forbidden { .. } => (403, "forbidden", "Forbidden", None),
             Self::NoAnswer { .. } => (504, "no-answer", "The streamer does not answer", Some(2)),
@@ -215,6 +224,7 @@ impl Error {
         });
         if let Self::Ended { reason }
         | Self::Full { reason, .. }
+        | Self::Busy { reason, .. }
         | Self::NotAcceptable { reason, .. }
         | Self::Forbidden { reason, .. }
         | Self::Refused { reason, .. } = self
@@ -238,7 +248,8 @@ impl Error {
             404 | 604 => Self::NoSuchStream { stream },
             408 | 504 => Self::NoAnswer { stream },
             410 | 480 => Self::StreamerAway { stream },
-            486 | 503 | 600 => Self::Full { stream, reason },
+            486 | 600 => Self::Full { stream, reason },
+            503 => Self::Busy { stream, reason },
             415 | 488 | 606 => Self::NotAcceptable { stream, reason },
             403 => Self::Forbidden { stream, reason },
             _ => Self::Refused {

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 
 use tempfile::TempDir;
 
-use crate::harness::browser::Kind;
+use crate::harness::browser::{Kind, Page};
 use crate::harness::page::{self, watch};
 use crate::harness::process::Process;
 use crate::harness::system::Setup;
@@ -143,6 +143,140 @@ fn a_description_of_ones_own_is_listed_as_text_and_sounds() {
     system.assert_quiet();
 }
 
+/// Watches a page whose browser is given another ICE password than the streamer sent: its checks
+/// are never answered.
+fn ice_that_fails_is_said_and_tried_again(kind: Kind) {
+    let system = System::start(&["test"]);
+    let browser = Browser::launch(kind);
+    let page = browser.open(&system.url("/"));
+    page.says(page::LIST, "Test picture", seconds(10));
+    page.evaluate(
+        r#"void (() => {
+            const set = RTCPeerConnection.prototype.setRemoteDescription;
+            RTCPeerConnection.prototype.setRemoteDescription = function ({ type, sdp }) {
+                const broken = sdp.replace(/(a=ice-pwd:)..../g, "$1XXXX");
+                return set.call(this, { type, sdp: window.mended ? sdp : broken });
+            };
+        })()"#,
+    );
+    page.click(&page::card("test"));
+    page.says(page::STATUS, "looking for a way through", seconds(10));
+    page.says(page::STATUS, "ICE failed", seconds(20));
+    eventually("what failed is closed", seconds(2), || {
+        page.stats().open == 0 || page.stats().connections > 1
+    });
+    page.evaluate("window.mended = true");
+    page.click(page::PLAY);
+    page.plays(seconds(10));
+}
+
+#[test]
+fn ice_that_fails_is_said_and_tried_again_in_chromium() {
+    ice_that_fails_is_said_and_tried_again(Kind::Chromium);
+}
+
+#[test]
+fn ice_that_fails_is_said_and_tried_again_in_firefox() {
+    ice_that_fails_is_said_and_tried_again(Kind::Firefox);
+}
+
+/// The page of a stream whose offers get what `answer`, the body of a function, returns.
+fn answered<'a>(browser: &'a Browser, system: &System, answer: &str) -> Page<'a> {
+    let page = browser.open(&system.url("/"));
+    page.says(page::LIST, "Test picture", seconds(10));
+    page.evaluate(&format!(
+        "void (() => {{
+            const real = window.fetch;
+            window.fetch = async (url, options) => {{
+                if (options?.method !== 'POST') return real(url, options);
+                {answer}
+            }};
+        }})()"
+    ));
+    page.click(&page::card("test"));
+    page
+}
+
+#[test]
+fn every_refusal_is_said_in_plain_words() {
+    let system = System::start(&["test"]);
+    let browser = Browser::launch(Kind::Chromium);
+    // An offer that the streamer itself refuses.
+    let refused = answered(
+        &browser,
+        &system,
+        "const body = options.body.replaceAll('a=fingerprint', 'a=nothing');
+         return real(url, { ...options, body });",
+    );
+    refused.says(page::STATUS, "do not get along", seconds(10));
+    assert_eq!(refused.player_state(), "failed");
+    let problem = |status: u16, code: &str, reason: &str| {
+        format!(
+            "const type = 'urn:rusticast:problem:{code}';
+             const body = {{ type, detail: 'because of {code}', reason: {reason:?} }};
+             const headers = {{ 'Content-Type': 'application/problem+json' }};
+             return new Response(JSON.stringify(body), {{ status: {status}, headers }});"
+        )
+    };
+    for (status, code, reason, said) in [
+        (409, "streamer-away", "", "The streamer is away"),
+        (504, "no-answer", "", "The streamer does not answer"),
+        (503, "busy", "overloaded", "at the moment: overloaded"),
+        (503, "unavailable", "", "The web server is busy or stopping"),
+        (503, "too-many", "", "The web server is busy or stopping"),
+        (
+            403,
+            "forbidden",
+            "members only",
+            "may not watch “test”: members only",
+        ),
+        (502, "refused", "<i>no</i>", "cannot be played: <i>no</i>"),
+        (
+            400,
+            "bad-request",
+            "",
+            "cannot be played: because of bad-request",
+        ),
+    ] {
+        let page = answered(&browser, &system, &problem(status, code, reason));
+        page.says(page::STATUS, said, seconds(10));
+        page.close();
+    }
+    let unusable = answered(
+        &browser,
+        &system,
+        "await real(url, options); return new Response('v=0', { status: 201 });",
+    );
+    unusable.says(page::STATUS, "the answer cannot be used", seconds(10));
+}
+
+#[test]
+fn a_stream_that_does_not_work_says_why() {
+    let directory = TempDir::new().unwrap();
+    let broken = "filesrc location=/nonexistent.ivf ! decodebin ! videoconvert\n\
+        ! vp8enc ! tee name=video allow-not-linked=true\n";
+    std::fs::write(directory.path().join("broken.launch"), broken).unwrap();
+    let system = Setup::new(&[])
+        .pipelines(directory.path())
+        .streamer(&["broken"])
+        .start();
+    let browser = Browser::launch(Kind::Chromium);
+    let page = watch(&browser, &system, "broken");
+    page.says(page::STATUS, "does not work at the moment: ", seconds(20));
+}
+
+#[test]
+fn what_the_streamer_says_at_its_end_is_said_word_for_word() {
+    let mut system = System::start(&["test"]);
+    let browser = Browser::launch(Kind::Firefox);
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    let (_, text) = page.told_of_end_after(|| {
+        system.streamer.terminate();
+    });
+    assert_eq!(text, "The stream ended: The streamer was stopped");
+}
+
 #[test]
 fn a_full_streamer_and_a_missing_stream_are_said_in_plain_words() {
     let system = Setup::new(&["test"])
@@ -155,6 +289,184 @@ fn a_full_streamer_and_a_missing_stream_are_said_in_plain_words() {
     full.says(page::STATUS, "as many viewers as it can take", seconds(10));
     let missing = watch(&browser, &system, "nowhere");
     missing.says(page::STATUS, "no stream", seconds(10));
+}
+
+#[test]
+fn a_web_server_that_is_away_is_said_and_found_again() {
+    let mut system = System::start(&["test"]);
+    let browser = Browser::launch(Kind::Chromium);
+    let list = browser.open(&system.url("/"));
+    list.says(page::LIST, "Test picture", seconds(10));
+    let player = watch(&browser, &system, "test");
+    player.plays(seconds(10));
+    player.click(page::STOP);
+    system.front.kill();
+    let noticed = || list.evaluate("!document.querySelector('#notice').hidden") == true;
+    eventually("the list has noticed", seconds(10), noticed);
+    list.says("#notice", "web server cannot be reached", seconds(1));
+    player.click(page::PLAY);
+    player.says(page::STATUS, "web server cannot be reached", seconds(10));
+    system.front.restart();
+    player.plays(seconds(20));
+    eventually("the notice is gone", seconds(10), || !noticed());
+}
+
+/// A front that dies leaves the media alone; the page says so, and stop still ends the call.
+fn a_page_outlives_its_front(kind: Kind) {
+    let mut system = System::start(&["test"]);
+    let before = system.at_rest();
+    let browser = Browser::launch(kind);
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    system.front.kill();
+    page.says(page::STATUS, "web server cannot be reached", seconds(10));
+    assert_eq!(page.player_state(), "playing");
+    system.front.restart();
+    eventually("the page knows that it is back", seconds(10), || {
+        page.text(page::STATUS) == "Playing."
+    });
+    page.shows_video(seconds(5));
+    assert_eq!(page.stats().connections, 1);
+    page.click(page::STOP);
+    system.settles(&before);
+
+    system.streamer.terminate();
+    page.click(".back");
+    page.says(page::LIST, "offline", seconds(10));
+}
+
+#[test]
+fn a_page_outlives_its_front_in_chromium() {
+    a_page_outlives_its_front(Kind::Chromium);
+}
+
+#[test]
+fn a_page_outlives_its_front_in_firefox() {
+    a_page_outlives_its_front(Kind::Firefox);
+}
+
+#[test]
+fn a_front_that_is_stopped_says_so_and_its_successor_plays() {
+    let mut system = System::start(&["test"]);
+    let browser = Browser::launch(Kind::Chromium);
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    let (told, text) = page.told_of_end_after(|| {
+        system.front.terminate();
+    });
+    assert!(told <= seconds(5), "the page knew after {told:?}");
+    assert!(
+        text.contains("Reconnecting") || text.contains("The web server is stopping"),
+        "{text}"
+    );
+    page.says(page::STATUS, "web server cannot be reached", seconds(10));
+    system.front.restart();
+    page.plays(seconds(20));
+    system.assert_quiet();
+}
+
+/// Every way to be too fast: nothing is left but what was asked for last.
+#[test]
+fn hasty_clicks_leave_one_call_or_none() {
+    let system = System::start(&["test"]);
+    let browser = Browser::launch(Kind::Chromium);
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    let before = page.stats().connections;
+    page.evaluate(
+        "for (let turn = 0; turn < 5; turn += 1) {
+            document.querySelector('#stop').click();
+            document.querySelector('#play').click();
+            document.querySelector('#play').click();
+        }",
+    );
+    page.plays(seconds(10));
+    eventually("one viewer", seconds(5), || {
+        system.streamer.number("/viewers") == 1 && system.front.number("/sessions") == 1
+    });
+    assert!(page.stats().connections > before);
+    page.evaluate(
+        "document.querySelector('#stop').click();
+         document.querySelector('#play').click();
+         setTimeout(() => document.querySelector('#stop').click(), 30);",
+    );
+    let idle = || page.player_state() == "idle" && page.stats().open == 0;
+    eventually("the page is idle", seconds(5), idle);
+    eventually("nobody watches", seconds(5), || {
+        system.streamer.number("/viewers") == 0 && system.front.number("/calls") == 0
+    });
+    assert!(idle());
+
+    // Away while connecting, and back from the browser's cache of pages.
+    page.evaluate(
+        "document.querySelector('#play').click();
+         setTimeout(() => {
+            for (const type of ['pagehide', 'pageshow']) {
+                dispatchEvent(new PageTransitionEvent(type, { persisted: true }));
+            }
+         }, 30);",
+    );
+    page.plays(seconds(10));
+    eventually("one viewer", seconds(5), || {
+        system.streamer.number("/viewers") == 1 && system.front.number("/sessions") == 1
+    });
+    system.assert_quiet();
+}
+
+/// A page that leaves says so to front, too: the streamer may miss the end of the connection.
+fn a_page_that_leaves_says_goodbye(kind: Kind) {
+    let system = System::start(&["test"]);
+    let browser = Browser::launch(kind);
+    let page = watch(&browser, &system, "test");
+    page.plays(seconds(10));
+    page.evaluate(
+        "RTCPeerConnection.prototype.close = () => {};
+         void dispatchEvent(new PageTransitionEvent('pagehide'));",
+    );
+    eventually("front ended the call", seconds(5), || {
+        system.front.log().contains("call ended by us")
+    });
+}
+
+#[test]
+fn a_page_that_leaves_says_goodbye_in_chromium() {
+    a_page_that_leaves_says_goodbye(Kind::Chromium);
+}
+
+#[test]
+fn a_page_that_leaves_says_goodbye_in_firefox() {
+    a_page_that_leaves_says_goodbye(Kind::Firefox);
+}
+
+#[test]
+fn the_keyboard_is_never_lost() {
+    let system = System::start(&["test"]);
+    let browser = Browser::launch(Kind::Chromium);
+    let page = browser.open(&system.url("/"));
+    page.says(page::LIST, "Test picture", seconds(10));
+    let focused = || {
+        let id = page.evaluate("document.activeElement.id");
+        id.as_str().unwrap_or_default().to_owned()
+    };
+    page.evaluate("document.querySelector('a.card').focus()");
+    page.press("Enter");
+    page.plays(seconds(10));
+    assert_eq!(focused(), "title");
+    page.press("m");
+    page.plays_sound(seconds(10));
+    page.evaluate("document.querySelector('#stop').focus()");
+    page.press("Enter");
+    eventually("stopped", seconds(5), || page.player_state() == "idle");
+    assert_eq!(focused(), "play");
+    page.press("Enter");
+    page.plays(seconds(10));
+    assert_eq!(focused(), "stop");
+    let names = page.evaluate(
+        "[...document.querySelectorAll('button, input, a')].filter((each) =>
+            !(each.ariaLabel || each.labels?.[0]?.textContent || each.textContent).trim()).length",
+    );
+    assert_eq!(names, 0, "everything to press has a name");
+    assert_eq!(page.complaints(), Vec::<String>::new());
 }
 
 #[test]

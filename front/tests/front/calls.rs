@@ -86,7 +86,7 @@ async fn refusals_become_the_problems_of_the_design() {
         (404, 404, "no-such-stream", false),
         (480, 409, "streamer-away", true),
         (486, 503, "full", true),
-        (503, 503, "full", true),
+        (503, 503, "busy", true),
         (488, 422, "not-acceptable", false),
         (403, 403, "forbidden", false),
         (408, 504, "no-answer", true),

@@ -201,6 +201,12 @@ impl Page<'_> {
         self.ask(json!({"do": "type", "selector": selector, "text": text}));
     }
 
+    /// Presses a key, as "Enter" or "m".
+    #[track_caller]
+    pub fn press(&self, key: &str) {
+        self.ask(json!({"do": "press", "key": key}));
+    }
+
     /// The visible text of `selector`; empty when there is no such element.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {

@@ -11,6 +11,8 @@ pub const LIST: &str = "#list";
 pub const NAME: &str = "#name";
 /// The message under the picture.
 pub const STATUS: &str = "#status";
+/// The big button that plays, or tries again.
+pub const PLAY: &str = "#play";
 /// The button that ends the call.
 pub const STOP: &str = "#stop";
 /// The big button that turns the sound on.
