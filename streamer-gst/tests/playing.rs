@@ -230,6 +230,20 @@ fn size_of_jpeg(jpeg: &[u8]) -> (u16, u16) {
 }
 
 #[test]
+fn a_wide_camera_is_not_squeezed() {
+    let shipped = include_str!("../../pipelines/camera.launch");
+    let (device, wide) = (
+        "v4l2src device=${device:-/dev/video0}",
+        "videotestsrc is-live=true ! video/x-raw,format=YUY2,width=1280,height=720,framerate=15/1",
+    );
+    assert!(shipped.contains(device));
+    let mut streamer = Streamer::start(&[("camera", &shipped.replace(device, wide))]);
+    streamer.stream("camera", StreamState::Live);
+    let jpeg = streamer.media.image("camera").blocking_recv().unwrap();
+    assert_eq!(size_of_jpeg(&jpeg.unwrap()), (640, 360));
+}
+
+#[test]
 fn stills_come_from_the_stream_or_from_a_file() {
     let big = PICTURE.replace("width=160,height=120", "width=1280,height=720");
     let mut streamer = Streamer::start(&[("demo", &big), ("sound", SOUND)]);

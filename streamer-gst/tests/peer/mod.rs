@@ -176,6 +176,9 @@ impl Streamer {
 pub struct Packet {
     pub video: bool,
     pub timestamp: u32,
+    /// The last one of its picture.
+    pub marker: bool,
+    pub at: Instant,
 }
 
 /// The other end of a connection.
@@ -334,9 +337,13 @@ fn drain(pipeline: &gst::Pipeline, pad: &gst::Pad, sender: Sender<Packet>) {
     };
     into.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(map) = info.buffer().and_then(|buffer| buffer.map_readable().ok()) {
-            if let Some(stamp) = map.get(4..8).and_then(|bytes| bytes.try_into().ok()) {
-                let timestamp = u32::from_be_bytes(stamp);
-                let _ = sender.send(Packet { video, timestamp });
+            if let [_, second, _, _, a, b, c, d, ..] = map[..] {
+                let _ = sender.send(Packet {
+                    video,
+                    timestamp: u32::from_be_bytes([a, b, c, d]),
+                    marker: second & 0x80 != 0,
+                    at: Instant::now(),
+                });
             }
         }
         gst::PadProbeReturn::Ok
