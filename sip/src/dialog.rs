@@ -31,9 +31,7 @@ impl Dialog {
             local_cseq: invite.cseq().number,
             remote_cseq: None,
             invite_cseq: invite.cseq().number,
-            target: response
-                .contact()
-                .map_or_else(|| invite.uri.clone(), |contact| contact.uri),
+            target: target(response.contact(), &invite.uri),
             routes,
         }
     }
@@ -47,9 +45,7 @@ impl Dialog {
             local_cseq: 0,
             remote_cseq: Some(invite.cseq().number),
             invite_cseq: invite.cseq().number,
-            target: invite
-                .contact()
-                .map_or_else(|| invite.from().uri.clone(), |contact| contact.uri),
+            target: target(invite.contact(), &invite.from().uri),
             routes: record_route(&invite.headers),
         }
     }
@@ -90,7 +86,10 @@ impl Dialog {
         }
         let number = request.cseq().number;
         if request.method == Method::Ack {
-            return Ok(());
+            return match number == self.invite_cseq {
+                true => Ok(()),
+                false => Err(StatusCode::CALL_DOES_NOT_EXIST),
+            };
         }
         if self.remote_cseq.is_some_and(|last| number <= last) {
             return Err(StatusCode::SERVER_INTERNAL_ERROR);
@@ -113,6 +112,14 @@ impl Dialog {
         }
         request
     }
+}
+
+/// Where requests within the call go. What follows `?` in a Contact would be header fields of
+/// requests that we answer for (section 19.1.5).
+fn target(contact: Option<NameAddr>, otherwise: &Uri) -> Uri {
+    let mut target = contact.map_or_else(|| otherwise.clone(), |contact| contact.uri);
+    target.headers = None;
+    target
 }
 
 fn record_route(headers: &crate::header::Headers) -> Vec<String> {
@@ -191,5 +198,23 @@ mod tests {
         let (_, mut other) = pair();
         other.local = other.local.with_tag("c");
         assert_eq!(other.accepts(&second), Err(StatusCode::CALL_DOES_NOT_EXIST));
+    }
+
+    #[test]
+    fn an_ack_of_another_invite_is_none_of_the_first() {
+        let (caller, mut callee) = pair();
+        assert_eq!(callee.accepts(&caller.ack()), Ok(()));
+        let other = caller.build(Method::Ack, 8);
+        assert_eq!(callee.accepts(&other), Err(StatusCode::CALL_DOES_NOT_EXIST));
+    }
+
+    #[test]
+    fn header_fields_in_a_contact_are_left_out_of_requests() {
+        let mut invite = invite();
+        let contact = "<sip:ana@192.0.2.2?Route=%3Csip:evil%3E>";
+        invite.headers.set(Name::Contact, contact);
+        let mut callee = Dialog::uas(&invite, "b");
+        let bye = callee.request(Method::Bye);
+        assert_eq!(bye.uri.to_string(), "sip:ana@192.0.2.2");
     }
 }

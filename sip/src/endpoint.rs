@@ -320,9 +320,9 @@ impl Endpoint {
         self.clients.get(&id).map(|entry| entry.machine.request())
     }
 
-    /// The request that came under a handle, while its transaction lasts.
+    /// The request that came under a handle, until its final answer.
     pub fn server_request(&self, id: ServerId) -> Option<&Request> {
-        self.servers.get(&id).map(|entry| entry.machine.request())
+        self.servers.get(&id)?.machine.request()
     }
 
     /// Gives up a pending INVITE: CANCEL goes to the next hop at once, or as soon as a
@@ -566,6 +566,7 @@ impl Endpoint {
         let machine = if request.method == Method::Invite {
             let trying = Response::to_request(&request, StatusCode::TRYING);
             ServerMachine::Invite(InviteServer::new(
+                now,
                 request.clone(),
                 destination,
                 &trying,
@@ -749,7 +750,7 @@ impl ClientMachine {
 }
 
 impl ServerMachine {
-    fn request(&self) -> &Request {
+    fn request(&self) -> Option<&Request> {
         match self {
             ServerMachine::Invite(invite) => invite.request(),
             ServerMachine::Other(other) => other.request(),
@@ -767,8 +768,13 @@ impl ServerMachine {
 impl ServerKey {
     fn new(request: &Request, via: &Via) -> Self {
         let branch = match via.branch() {
-            Some(branch) if branch.starts_with(MAGIC_COOKIE) => branch.to_owned(),
-            // An RFC 2543 sender: compare what identified a request then.
+            Some(branch)
+                if branch.len() > MAGIC_COOKIE.len() && branch.starts_with(MAGIC_COOKIE) =>
+            {
+                branch.to_owned()
+            }
+            // An RFC 2543 sender, or one that made no branch (RFC 4475 section 3.2.1): compare
+            // what identified a request then.
             _ => format!(
                 "{} {} {} {} {}",
                 request.uri,

@@ -495,6 +495,14 @@ mod tests {
     }
 
     #[test]
+    fn another_version_is_answered_though_its_via_has_it_too() {
+        let error = error(&INVITE.replace("SIP/2.0", "SIP/7.0"));
+        assert_eq!(error.status, StatusCode::VERSION_NOT_SUPPORTED);
+        let (_, answer) = error.answer().unwrap();
+        assert!(answer.starts_with(b"SIP/2.0 505 "));
+    }
+
+    #[test]
     fn a_bad_ack_is_never_answered() {
         let ack = INVITE
             .replace("INVITE", "ACK")

@@ -146,7 +146,15 @@ impl Host {
     /// Reads a host name, an IPv4 address or a bracketed IPv6 address.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[') {
-            let v6: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+            let inner = inner.strip_suffix(']')?;
+            let v6: Ipv6Addr = match inner.split_once(":::") {
+                // The grammar of RFC 3261 made some write `:::` before an IPv4 address (RFC 5118
+                // section 4.10).
+                Some((before, v4)) if v4.parse::<std::net::Ipv4Addr>().is_ok() => {
+                    format!("{before}::{v4}").parse().ok()?
+                }
+                _ => inner.parse().ok()?,
+            };
             return Some(Host::Ip(v6.into()));
         }
         if let Ok(ip) = text.parse::<std::net::Ipv4Addr>() {
@@ -310,5 +318,14 @@ mod tests {
         ] {
             assert!(Uri::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn three_colons_before_an_ipv4_address_are_read_as_two() {
+        // RFC 5118 section 4.10: the grammar of RFC 3261 made some write it so.
+        let uri = Uri::parse("sip:user@[2001:db8:::192.0.2.1]").unwrap();
+        assert_eq!(uri.host.to_string(), "[2001:db8::c000:201]");
+        assert!(Uri::parse("sip:user@[2001:db8:::1]").is_err());
+        assert!(Uri::parse("sip:user@[2001:db8::::192.0.2.1]").is_err());
     }
 }

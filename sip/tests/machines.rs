@@ -510,3 +510,33 @@ fn react(net: &mut Net, random: &mut Random, end: usize, event: Event) {
         }
     }
 }
+
+#[test]
+fn a_request_that_the_role_never_answers_is_forgotten() {
+    for method in [Method::Invite, Method::Options] {
+        let mut net = Net::new(30, 0);
+        let request = net.request(method);
+        let now = net.now;
+        net.ends[CALLER].request(now, address(CALLEE), request);
+        net.run(|_, _, _| {});
+        net.assert_empty();
+    }
+}
+
+#[test]
+fn requests_whose_branch_is_only_the_cookie_do_not_collide() {
+    let mut net = Net::new(31, 0);
+    let mut seen = 0;
+    for _ in 0..2 {
+        let mut request = net.request(Method::Options);
+        let via = "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK";
+        request.headers.push_front(Name::Via, via);
+        let now = net.now;
+        net.ends[CALLEE].handle_datagram(now, address(CALLER), request.to_bytes());
+        while let Some(event) = net.ends[CALLEE].poll_event() {
+            assert!(matches!(event, Event::Request { .. }));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 2);
+}

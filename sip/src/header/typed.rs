@@ -115,6 +115,8 @@ impl fmt::Display for NameAddr {
 /// One hop of the way back (RFC 3261 section 20.42, RFC 3581).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Via {
+    /// `SIP/2.0`.
+    pub protocol: String,
     /// `UDP`, `TCP`, …
     pub transport: String,
     /// Sent-by host.
@@ -132,6 +134,7 @@ impl Via {
         params.set("branch", Some(branch));
         params.set("rport", None);
         Via {
+            protocol: "SIP/2.0".to_owned(),
             transport: "UDP".to_owned(),
             host: Host::Ip(address.ip()),
             port: Some(address.port()),
@@ -169,7 +172,8 @@ impl Via {
     /// Reads one value.
     ///
     /// # Errors
-    /// When it is not `SIP/2.0/transport host[:port][;params]`.
+    /// When it is not `SIP/version/transport host[:port][;params]`. The version is that of the
+    /// sender, which a 505 has to reach.
     pub fn parse(text: &str) -> Result<Self, HeaderError> {
         let bad = HeaderError::new("Via");
         let mut protocol = text.trim().splitn(3, '/');
@@ -177,7 +181,8 @@ impl Via {
         let (Some(name), Some(version), Some(rest)) = (name, version, rest) else {
             return Err(bad);
         };
-        if !name.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
+        let version = version.trim();
+        if !name.trim().eq_ignore_ascii_case("SIP") || !scan::is_token(version) {
             return Err(bad);
         }
         let rest = rest.trim_start();
@@ -191,6 +196,7 @@ impl Via {
         };
         let (host, port) = split_host_port(place.trim()).ok_or(bad)?;
         Ok(Via {
+            protocol: format!("SIP/{version}"),
             transport: transport.to_owned(),
             host,
             port,
@@ -201,7 +207,7 @@ impl Via {
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
+        write!(f, "{}/{} {}", self.protocol, self.transport, self.host)?;
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }

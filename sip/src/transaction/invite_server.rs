@@ -10,7 +10,6 @@ use crate::timer::{Deadlines, T2, T4, TRANSACTION_LIMIT, Timer};
 /// An INVITE that came to us.
 #[derive(Debug)]
 pub(crate) struct InviteServer {
-    request: Request,
     destination: SocketAddr,
     state: State,
     pub(crate) deadlines: Deadlines,
@@ -19,7 +18,7 @@ pub(crate) struct InviteServer {
 #[derive(Debug)]
 enum State {
     /// The role has not decided; `last` is the newest provisional answer.
-    Proceeding { last: Letter },
+    Proceeding { request: Box<Request>, last: Letter },
     /// Accepted. A user agent's 2xx is sent again until its ACK comes; a relay's is sent again
     /// by whoever made it.
     Accepted { unacknowledged: Option<Letter> },
@@ -32,6 +31,7 @@ enum State {
 impl InviteServer {
     /// Starts with 100 Trying, at once: it stops the sender's retransmissions.
     pub(crate) fn new(
+        now: Instant,
         request: Request,
         destination: SocketAddr,
         trying: &Response,
@@ -39,16 +39,25 @@ impl InviteServer {
     ) -> Self {
         let last = Letter::new(destination, trying.to_bytes());
         last.send(outbox);
+        let mut deadlines = Deadlines::new();
+        // Whoever asked has given up by then: a role that never answers leaks nothing.
+        deadlines.set(Timer::GiveUp, now + TRANSACTION_LIMIT * 2);
         InviteServer {
-            request,
             destination,
-            state: State::Proceeding { last },
-            deadlines: Deadlines::new(),
+            state: State::Proceeding {
+                request: Box::new(request),
+                last,
+            },
+            deadlines,
         }
     }
 
-    pub(crate) fn request(&self) -> &Request {
-        &self.request
+    /// The INVITE, until its final answer.
+    pub(crate) fn request(&self) -> Option<&Request> {
+        match &self.state {
+            State::Proceeding { request, .. } => Some(request),
+            State::Accepted { .. } | State::Completed { .. } | State::Confirmed => None,
+        }
     }
 
     /// True while the role has not given a final answer.
@@ -58,7 +67,7 @@ impl InviteServer {
 
     pub(crate) fn handle_retransmission(&self, outbox: &mut Outbox) {
         match &self.state {
-            State::Proceeding { last } | State::Completed { last } => last.send(outbox),
+            State::Proceeding { last, .. } | State::Completed { last } => last.send(outbox),
             State::Accepted { .. } | State::Confirmed => {}
         }
     }
@@ -73,13 +82,14 @@ impl InviteServer {
     ) -> bool {
         let letter = Letter::new(self.destination, response.to_bytes());
         let success = response.status.is_success();
-        match self.state {
-            State::Proceeding { .. } if response.status.is_provisional() => {
+        match &mut self.state {
+            State::Proceeding { last, .. } if response.status.is_provisional() => {
                 letter.send(outbox);
-                self.state = State::Proceeding { last: letter };
+                *last = letter;
             }
             State::Proceeding { .. } if success => {
                 letter.send(outbox);
+                self.deadlines.stop(Timer::GiveUp);
                 if until_acknowledged {
                     self.deadlines.start_retransmissions(now);
                 }

@@ -10,7 +10,6 @@ use crate::timer::{Deadlines, TRANSACTION_LIMIT, Timer};
 /// A request other than INVITE and ACK that came to us.
 #[derive(Debug)]
 pub(crate) struct OtherServer {
-    request: Request,
     destination: SocketAddr,
     state: State,
     pub(crate) deadlines: Deadlines,
@@ -18,8 +17,8 @@ pub(crate) struct OtherServer {
 
 #[derive(Debug)]
 enum State {
-    Trying,
-    Proceeding { last: Letter },
+    Trying { request: Box<Request> },
+    Proceeding { request: Box<Request>, last: Letter },
     Completed { last: Letter },
 }
 
@@ -29,21 +28,26 @@ impl OtherServer {
         // Whoever asked has given up by then: a role that never answers leaks nothing.
         deadlines.set(Timer::Forget, now + TRANSACTION_LIMIT * 2);
         OtherServer {
-            request,
             destination,
-            state: State::Trying,
+            state: State::Trying {
+                request: Box::new(request),
+            },
             deadlines,
         }
     }
 
-    pub(crate) fn request(&self) -> &Request {
-        &self.request
+    /// The request, until its final answer.
+    pub(crate) fn request(&self) -> Option<&Request> {
+        match &self.state {
+            State::Trying { request } | State::Proceeding { request, .. } => Some(request),
+            State::Completed { .. } => None,
+        }
     }
 
     pub(crate) fn handle_retransmission(&self, outbox: &mut Outbox) {
         match &self.state {
-            State::Trying => {}
-            State::Proceeding { last } | State::Completed { last } => last.send(outbox),
+            State::Trying { .. } => {}
+            State::Proceeding { last, .. } | State::Completed { last } => last.send(outbox),
         }
     }
 
@@ -54,13 +58,14 @@ impl OtherServer {
         response: &Response,
         outbox: &mut Outbox,
     ) -> bool {
-        if matches!(self.state, State::Completed { .. }) {
+        let Some(request) = self.request() else {
             return false;
-        }
+        };
         let last = Letter::new(self.destination, response.to_bytes());
         last.send(outbox);
         self.state = if response.status.is_provisional() {
-            State::Proceeding { last }
+            let request = Box::new(request.clone());
+            State::Proceeding { request, last }
         } else {
             self.deadlines.set(Timer::Forget, now + TRANSACTION_LIMIT);
             State::Completed { last }
