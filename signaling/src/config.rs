@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use sip::driver::check_advertised;
+
 use crate::error::Error;
 
 /// Configuration of signaling: flag, else environment variable, else the default shown.
@@ -65,12 +67,7 @@ impl Config {
                 self.listen
             ));
         }
-        match self.advertise {
-            Some(address) if address.port() == 0 || address.ip().is_unspecified() => refuse(
-                format!("--advertise {address} is not an address others can send to"),
-            ),
-            _ => Ok(()),
-        }
+        check_advertised(self.advertise).or_else(refuse)
     }
 }
 

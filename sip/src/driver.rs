@@ -88,8 +88,7 @@ impl Socket {
         Endpoint::new(Config::new(advertised), random)
     }
 
-    /// Runs a role on this socket until `shutdown` completes and the role has said goodbye, or
-    /// every sender of commands is gone.
+    /// Runs a role on this socket until `shutdown` completes and the role has said goodbye.
     ///
     /// # Errors
     /// When the socket cannot be read any more.
@@ -177,6 +176,42 @@ pub fn local_ip_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     // Connecting a UDP socket sends nothing; it only looks the route up.
     probe.connect(peer)?;
     Ok(probe.local_addr()?.ip())
+}
+
+/// Checks the flag `--signaling`: the server that a program sends every request to.
+///
+/// # Errors
+/// One sentence for the person who started the program.
+pub fn check_signaling(address: SocketAddr, insecure: bool) -> Result<(), String> {
+    if !is_reachable(address) {
+        return Err(format!(
+            "--signaling {address} is not an address to send to"
+        ));
+    }
+    if !address.ip().is_loopback() && !insecure {
+        return Err(format!(
+            "--signaling {address} is on another machine and SIP has no credentials yet: \
+             add --insecure if the network between them is yours alone"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the flag `--advertise`: the address that others are told instead of the socket's own.
+///
+/// # Errors
+/// One sentence for the person who started the program.
+pub fn check_advertised(address: Option<SocketAddr>) -> Result<(), String> {
+    match address {
+        Some(address) if !is_reachable(address) => Err(format!(
+            "--advertise {address} is not an address others can send to"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn is_reachable(address: SocketAddr) -> bool {
+    address.port() != 0 && !address.ip().is_unspecified()
 }
 
 /// One line for each message at debug, the whole of it at trace.

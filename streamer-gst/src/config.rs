@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use sip::driver::{check_advertised, check_signaling};
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -107,26 +108,8 @@ impl Config {
     /// [`Error::Config`] with one sentence that names the flag.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |why: String| Err(Error::Config { why });
-        if self.signaling.port() == 0 || self.signaling.ip().is_unspecified() {
-            return refuse(format!(
-                "--signaling {} is not an address to send to",
-                self.signaling
-            ));
-        }
-        if !self.signaling.ip().is_loopback() && !self.insecure {
-            return refuse(format!(
-                "--signaling {} is on another machine and SIP has no credentials yet: \
-                 add --insecure if the network between them is yours alone",
-                self.signaling
-            ));
-        }
-        if let Some(advertise) = self.advertise {
-            if advertise.port() == 0 || advertise.ip().is_unspecified() {
-                return refuse(format!(
-                    "--advertise {advertise} is not an address others can send to"
-                ));
-            }
-        }
+        check_signaling(self.signaling, self.insecure).or_else(refuse)?;
+        check_advertised(self.advertise).or_else(refuse)?;
         if self.max_viewers == 0 {
             return refuse("--max-viewers 0 lets nobody watch".to_owned());
         }
