@@ -1,0 +1,179 @@
+//! Requests that we sent: their transactions, found by branch and method.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{ClientId, Endpoint, Event, Failure, MAX_DATAGRAM, Wake, arm};
+use crate::header::Name;
+use crate::message::{Request, Response};
+use crate::method::Method;
+use crate::timer::Deadlines;
+use crate::transaction::{Expiry, Heard, InviteClient, OtherClient};
+
+/// What makes an answer one to our request (RFC 3261 section 17.1.3): branch and method.
+pub(super) type ClientKey = (String, Method);
+
+pub(super) struct ClientEntry {
+    pub(super) machine: ClientMachine,
+    key: ClientKey,
+    /// A CANCEL of the endpoint's own concerns nobody else.
+    silent: bool,
+    wake: Option<Instant>,
+}
+
+pub(super) enum ClientMachine {
+    Invite(InviteClient),
+    Other(OtherClient),
+}
+
+impl Endpoint {
+    pub(super) fn start_client(
+        &mut self,
+        now: Instant,
+        destination: SocketAddr,
+        request: Request,
+        branch: String,
+        silent: bool,
+    ) -> ClientId {
+        let id = ClientId(self.next_id());
+        if request.to_bytes().len() > MAX_DATAGRAM {
+            let failure = Failure::TooLarge;
+            self.events.push_back(Event::Failed { id, failure });
+            return id;
+        }
+        let key = (branch, request.method.clone());
+        let machine = if request.method == Method::Invite {
+            let invite = InviteClient::new(now, destination, request, &mut self.outbox);
+            ClientMachine::Invite(invite)
+        } else {
+            let other = OtherClient::new(now, destination, request, &mut self.outbox);
+            ClientMachine::Other(other)
+        };
+        self.client_keys.insert(key.clone(), id);
+        let entry = ClientEntry {
+            machine,
+            key,
+            silent,
+            wake: None,
+        };
+        self.clients.insert(id, entry);
+        self.arm_client(id);
+        id
+    }
+
+    pub(super) fn send_cancel(&mut self, now: Instant, id: ClientId) {
+        let Some(entry) = self.clients.get(&id) else {
+            return;
+        };
+        if let ClientMachine::Invite(invite) = &entry.machine {
+            let cancel = invite.hop_request(Method::Cancel);
+            let destination = invite.destination();
+            let branch = entry.key.0.clone();
+            self.start_client(now, destination, cancel, branch, true);
+        }
+    }
+
+    pub(super) fn handle_response(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        mut response: Response,
+    ) {
+        let branch = response
+            .top_via()
+            .and_then(|via| via.branch().map(str::to_owned));
+        let id = branch.and_then(|branch| {
+            let key = (branch, response.cseq().method.clone());
+            self.client_keys.get(&key).copied()
+        });
+        let Some((id, entry)) = id.and_then(|id| Some((id, self.clients.get_mut(&id)?))) else {
+            self.events.push_back(Event::Stray { response, source });
+            return;
+        };
+        let (deliver, cancel) = match &mut entry.machine {
+            ClientMachine::Invite(invite) => {
+                let heard = invite.handle_response(now, &response, &mut self.outbox);
+                (heard.deliver, heard.cancel)
+            }
+            ClientMachine::Other(other) => match other.handle_response(now, &response) {
+                Heard::News => (true, false),
+                Heard::Again => (false, false),
+                Heard::Stray => {
+                    self.events.push_back(Event::Stray { response, source });
+                    return;
+                }
+            },
+        };
+        response.headers.pop_first_value(Name::Via);
+        if deliver && !entry.silent {
+            self.events.push_back(Event::Response {
+                id,
+                response,
+                source,
+            });
+        }
+        if cancel {
+            self.send_cancel(now, id);
+        }
+        self.arm_client(id);
+    }
+
+    pub(super) fn client_timeout(&mut self, now: Instant, id: ClientId) {
+        while let Some(entry) = self.clients.get_mut(&id) {
+            let Some(timer) = entry.machine.deadlines().pop_due(now) else {
+                break;
+            };
+            let (expiry, cancel) = match &mut entry.machine {
+                ClientMachine::Invite(invite) => invite.handle_timer(now, timer, &mut self.outbox),
+                ClientMachine::Other(other) => {
+                    (other.handle_timer(now, timer, &mut self.outbox), false)
+                }
+            };
+            match expiry {
+                Expiry::Goes => {}
+                Expiry::GaveUp => {
+                    if !entry.silent {
+                        let failure = Failure::Timeout;
+                        self.events.push_back(Event::Failed { id, failure });
+                    }
+                }
+                Expiry::Over | Expiry::OverUnacknowledged => {
+                    let key = entry.key.clone();
+                    if let Some(at) = entry.wake {
+                        self.wakes.remove(&(at, Wake::Client(id)));
+                    }
+                    self.clients.remove(&id);
+                    self.client_keys.remove(&key);
+                    return;
+                }
+            }
+            if cancel {
+                self.send_cancel(now, id);
+            }
+        }
+        self.arm_client(id);
+    }
+
+    pub(super) fn arm_client(&mut self, id: ClientId) {
+        if let Some(entry) = self.clients.get_mut(&id) {
+            let next = entry.machine.deadlines().next();
+            arm(&mut self.wakes, Wake::Client(id), &mut entry.wake, next);
+        }
+    }
+}
+
+impl ClientMachine {
+    pub(super) fn request(&self) -> &Request {
+        match self {
+            ClientMachine::Invite(invite) => invite.request(),
+            ClientMachine::Other(other) => other.request(),
+        }
+    }
+
+    fn deadlines(&mut self) -> &mut Deadlines {
+        match self {
+            ClientMachine::Invite(invite) => &mut invite.deadlines,
+            ClientMachine::Other(other) => &mut other.deadlines,
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Requests that came: their transactions, found by what RFC 3261 section 17.2.3 compares.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{AckKey, Endpoint, Event, MAGIC_COOKIE, ServerId, Wake, arm};
+use crate::header::{Name, Via};
+use crate::message::{Request, Response};
+use crate::method::Method;
+use crate::status::StatusCode;
+use crate::timer::Deadlines;
+use crate::transaction::{Expiry, InviteServer, OtherServer};
+
+pub(super) struct ServerEntry {
+    pub(super) machine: ServerMachine,
+    key: ServerKey,
+    pub(super) ack: Option<AckKey>,
+    tag: String,
+    wake: Option<Instant>,
+}
+
+pub(super) enum ServerMachine {
+    Invite(InviteServer),
+    Other(OtherServer),
+}
+
+/// What makes two requests the same (RFC 3261 section 17.2.3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ServerKey {
+    /// The branch; of senders older than RFC 3261, the fields that were compared then.
+    branch: String,
+    sent_by: String,
+    method: Method,
+}
+
+impl Endpoint {
+    pub(super) fn handle_request(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        mut request: Request,
+    ) {
+        // The parser has seen that every Via can be read.
+        let Some(mut via) = request.top_via() else {
+            return;
+        };
+        let destination = via.answer_address(source);
+        let key = ServerKey::new(&request, &via);
+        via.note_source(source);
+        request
+            .headers
+            .replace_first_value(Name::Via, &via.to_string());
+
+        if request.method == Method::Ack {
+            self.handle_ack(now, source, request, &key);
+            return;
+        }
+        if let Some(entry) = self
+            .server_keys
+            .get(&key)
+            .and_then(|id| self.servers.get(id))
+        {
+            match &entry.machine {
+                ServerMachine::Invite(invite) => invite.handle_retransmission(&mut self.outbox),
+                ServerMachine::Other(other) => other.handle_retransmission(&mut self.outbox),
+            }
+            return;
+        }
+        if self.transactions() >= self.config.max_transactions {
+            let mut refusal = Response::to_request(&request, StatusCode::SERVICE_UNAVAILABLE);
+            refusal.headers.push(Name::RetryAfter, "5");
+            self.send(destination, refusal.to_bytes());
+            return;
+        }
+        let id = ServerId(self.next_id());
+        let tag = self.generate_tag();
+        let machine = if request.method == Method::Invite {
+            let trying = Response::to_request(&request, StatusCode::TRYING);
+            ServerMachine::Invite(InviteServer::new(
+                now,
+                request.clone(),
+                destination,
+                &trying,
+                &mut self.outbox,
+            ))
+        } else {
+            ServerMachine::Other(OtherServer::new(now, request.clone(), destination))
+        };
+        let cancelled = (request.method == Method::Cancel)
+            .then(|| self.server_keys.get(&key.of(Method::Invite)).copied());
+        self.server_keys.insert(key.clone(), id);
+        let entry = ServerEntry {
+            machine,
+            key,
+            ack: None,
+            tag,
+            wake: None,
+        };
+        self.servers.insert(id, entry);
+        self.arm_server(id);
+        match cancelled {
+            None => self.events.push_back(Event::Request {
+                id,
+                request,
+                source,
+            }),
+            Some(invite) => self.handle_cancel(now, id, invite, request),
+        }
+    }
+
+    /// A CANCEL ends at this hop (RFC 3261 section 9.2).
+    fn handle_cancel(
+        &mut self,
+        now: Instant,
+        id: ServerId,
+        invite: Option<ServerId>,
+        request: Request,
+    ) {
+        let known = invite.and_then(|invite| Some((invite, self.servers.get(&invite)?)));
+        let Some((invite, entry)) = known else {
+            let answer = Response::to_request(&request, StatusCode::CALL_DOES_NOT_EXIST);
+            self.respond(now, id, answer);
+            return;
+        };
+        let pending = matches!(&entry.machine, ServerMachine::Invite(tx) if tx.is_pending());
+        let mut answer = Response::to_request(&request, StatusCode::OK);
+        answer.set_to_tag(&entry.tag);
+        self.respond(now, id, answer);
+        if pending {
+            self.events.push_back(Event::Cancel { invite, request });
+        }
+    }
+
+    fn handle_ack(&mut self, now: Instant, source: SocketAddr, request: Request, key: &ServerKey) {
+        if let Some(&id) = self.server_keys.get(&key.of(Method::Invite)) {
+            if let Some(ServerEntry {
+                machine: ServerMachine::Invite(invite),
+                ..
+            }) = self.servers.get_mut(&id)
+            {
+                if invite.handle_ack(now) {
+                    self.arm_server(id);
+                    return;
+                }
+            }
+        }
+        let key = AckKey {
+            call_id: request.call_id().to_owned(),
+            cseq: request.cseq().number,
+            tag: request.to().tag().unwrap_or_default().to_owned(),
+        };
+        if let Some(&id) = self.unacknowledged.get(&key) {
+            self.acknowledge(id);
+        }
+        self.events.push_back(Event::Ack { request, source });
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        id: ServerId,
+        mut response: Response,
+        accept: bool,
+    ) {
+        let Some(entry) = self.servers.get_mut(&id) else {
+            return;
+        };
+        if response.status != StatusCode::TRYING && response.to().tag().is_none() {
+            response.set_to_tag(&entry.tag);
+        }
+        let sent = match &mut entry.machine {
+            ServerMachine::Invite(invite) => {
+                let accept = accept && response.status.is_success();
+                if accept && invite.is_pending() {
+                    let key = AckKey {
+                        call_id: response.call_id().to_owned(),
+                        cseq: response.cseq().number,
+                        tag: response.to().tag().unwrap_or_default().to_owned(),
+                    };
+                    entry.ack = Some(key.clone());
+                    self.unacknowledged.insert(key, id);
+                }
+                invite.respond(now, &response, accept, &mut self.outbox)
+            }
+            ServerMachine::Other(other) => other.respond(now, &response, &mut self.outbox),
+        };
+        if !sent {
+            tracing::debug!(call_id = response.call_id(), status = %response.status,
+                "an answer came after the final one");
+        }
+        self.arm_server(id);
+    }
+
+    pub(super) fn server_timeout(&mut self, now: Instant, id: ServerId) {
+        while let Some(entry) = self.servers.get_mut(&id) {
+            let Some(timer) = entry.machine.deadlines().pop_due(now) else {
+                break;
+            };
+            let expiry = match &mut entry.machine {
+                ServerMachine::Invite(invite) => invite.handle_timer(now, timer, &mut self.outbox),
+                // It has one deadline, the last.
+                ServerMachine::Other(_) => Expiry::Over,
+            };
+            match expiry {
+                Expiry::Goes | Expiry::GaveUp => {}
+                Expiry::Over | Expiry::OverUnacknowledged => {
+                    if expiry == Expiry::OverUnacknowledged {
+                        self.events.push_back(Event::Unacknowledged { id });
+                    }
+                    if let Some(entry) = self.servers.remove(&id) {
+                        if let Some(at) = entry.wake {
+                            self.wakes.remove(&(at, Wake::Server(id)));
+                        }
+                        self.server_keys.remove(&entry.key);
+                        if let Some(ack) = entry.ack {
+                            self.unacknowledged.remove(&ack);
+                        }
+                    }
+                    return;
+                }
+            }
+        }
+        self.arm_server(id);
+    }
+
+    pub(super) fn arm_server(&mut self, id: ServerId) {
+        if let Some(entry) = self.servers.get_mut(&id) {
+            let next = entry.machine.deadlines().next();
+            arm(&mut self.wakes, Wake::Server(id), &mut entry.wake, next);
+        }
+    }
+}
+
+impl ServerMachine {
+    pub(super) fn request(&self) -> Option<&Request> {
+        match self {
+            ServerMachine::Invite(invite) => invite.request(),
+            ServerMachine::Other(other) => other.request(),
+        }
+    }
+
+    fn deadlines(&mut self) -> &mut Deadlines {
+        match self {
+            ServerMachine::Invite(invite) => &mut invite.deadlines,
+            ServerMachine::Other(other) => &mut other.deadlines,
+        }
+    }
+}
+
+impl ServerKey {
+    fn new(request: &Request, via: &Via) -> Self {
+        let branch = match via.branch() {
+            Some(branch)
+                if branch.len() > MAGIC_COOKIE.len() && branch.starts_with(MAGIC_COOKIE) =>
+            {
+                branch.to_owned()
+            }
+            // An RFC 2543 sender, or one that made no branch (RFC 4475 section 3.2.1): compare
+            // what identified a request then.
+            _ => format!(
+                "{} {} {} {} {}",
+                request.uri,
+                request.from().tag().unwrap_or_default(),
+                request.call_id(),
+                request.cseq().number,
+                via,
+            ),
+        };
+        ServerKey {
+            branch,
+            sent_by: format!("{}:{}", via.host, via.port.unwrap_or_default()),
+            method: request.method.clone(),
+        }
+    }
+
+    fn of(&self, method: Method) -> Self {
+        ServerKey {
+            method,
+            ..self.clone()
+        }
+    }
+}
