@@ -2,8 +2,11 @@
 
 mod certificate;
 mod image;
+mod message;
 mod source;
+mod track;
 mod viewer;
+mod watch;
 
 use std::time::Duration;
 

@@ -5,36 +5,28 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
-use gstreamer_app as gst_app;
 use gstreamer_sdp as gst_sdp;
-use gstreamer_video as gst_video;
 use gstreamer_webrtc as gst_webrtc;
 
-use super::certificate::{matches, remote_certificate};
-use super::{Timeline, buffer_of, element, frame_caps};
+use super::track::{Input, add_track};
+use super::watch::{Heard, watch_bus, watch_connection, watch_transport};
+use super::{Timeline, element};
 use crate::codec::Codec;
-use crate::engine::{Delivery, Engine, Event, Events, Frame, ViewerId};
-use crate::offer::{Fingerprint, HashFunction, Offer, Plan, Track};
+use crate::engine::{Delivery, Engine, Events, Frame, ViewerId};
+use crate::offer::{HashFunction, Offer, Plan};
 
 /// A promise of webrtcbin may never be kept; after this it is broken.
 const PROMISE_LIMIT: Duration = Duration::from_millis(2500);
 /// Gathering host candidates takes milliseconds; without any network it never ends.
 const GATHERING_LIMIT: Duration = Duration::from_secs(2);
-/// A viewer with more than this waiting in its appsrc loses frames.
-const MAX_WAITING: Duration = Duration::from_millis(500);
-/// The same for sources whose stamps do not move.
-const MAX_WAITING_BYTES: u64 = 4 << 20;
 /// Saying goodbye takes a millisecond or two.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(100);
-/// Groups picture and sound of one viewer, so that browsers keep them in step.
-const MEDIA_STREAM: &str = "rusticast";
 
 /// What applies to every viewer.
 #[derive(Clone, Debug, Default)]
@@ -55,33 +47,6 @@ struct Viewer {
     webrtc: gst::Element,
     inputs: Vec<Input>,
     heard: Arc<Heard>,
-}
-
-/// Where one output's frames go in.
-struct Input {
-    output: Arc<str>,
-    source: gst_app::AppSrc,
-}
-
-/// When something last arrived.
-struct Heard {
-    since: Instant,
-    connected: AtomicBool,
-    milliseconds: AtomicU64,
-}
-
-impl Heard {
-    fn note(&self) {
-        let elapsed = self.since.elapsed().as_millis() as u64;
-        self.milliseconds.store(elapsed, Ordering::Relaxed);
-    }
-
-    fn silence(&self) -> Option<Duration> {
-        let last = Duration::from_millis(self.milliseconds.load(Ordering::Relaxed));
-        self.connected
-            .load(Ordering::Acquire)
-            .then(|| self.since.elapsed().saturating_sub(last))
-    }
 }
 
 impl WebRtcEngine {
@@ -155,14 +120,10 @@ impl WebRtcEngine {
             pipeline,
             webrtc: self.webrtcbin(plan)?,
             inputs: Vec::new(),
-            heard: Arc::new(Heard {
-                since: Instant::now(),
-                connected: AtomicBool::new(false),
-                milliseconds: AtomicU64::new(0),
-            }),
+            heard: Heard::new(),
         };
-        viewer.watch_bus(id, events);
-        viewer.watch_transport(id, events);
+        watch_bus(&viewer.pipeline, id, events);
+        watch_transport(&viewer.pipeline, id, &viewer.heard, events);
         viewer
             .pipeline
             .add(&viewer.webrtc)
@@ -209,7 +170,7 @@ impl WebRtcEngine {
         promised(&webrtc, "set-remote-description", &offer)?;
         let mut transceivers = Vec::new();
         for track in &plan.tracks {
-            let (input, transceiver) = viewer.add_track(id, &webrtc, track, events)?;
+            let (input, transceiver) = add_track(&viewer.pipeline, id, &webrtc, track, events)?;
             viewer.inputs.push(input);
             transceivers.push((transceiver.downgrade(), track.fingerprints.clone()));
         }
@@ -286,146 +247,11 @@ impl Engine for WebRtcEngine {
 }
 
 impl Viewer {
-    fn watch_bus(&self, id: ViewerId, events: &Events) {
-        let Some(bus) = self.pipeline.bus() else {
-            return;
-        };
-        let events = events.clone();
-        bus.set_sync_handler(move |_, message| {
-            if let gst::MessageView::Error(error) = message.view() {
-                tracing::debug!(viewer = %id, error = %error.error(), details = ?error.debug(), "viewer's pipeline failed");
-                events(Event::Gone {
-                    viewer: id,
-                    reason: "the connection broke".to_owned(),
-                });
-            }
-            gst::BusSyncReply::Drop
-        });
-    }
-
-    /// Listens where webrtcbin 1.22 says nothing itself: an orderly end shows only in the DTLS
-    /// decoder, and a vanished peer only in the silence of the socket.
-    fn watch_transport(&self, id: ViewerId, events: &Events) {
-        let heard = Arc::downgrade(&self.heard);
-        let events = events.clone();
-        self.pipeline
-            .connect_deep_element_added(move |_, _, element| {
-                let Some(factory) = element.factory() else {
-                    return;
-                };
-                match factory.name().as_str() {
-                    "dtlsdec" => {
-                        let events = events.clone();
-                        element.connect_notify(Some("connection-state"), move |element, _| {
-                            if nick(element, "connection-state") == "closed" {
-                                events(Event::Gone {
-                                    viewer: id,
-                                    reason: "the viewer closed the connection".to_owned(),
-                                });
-                            }
-                        });
-                    }
-                    "nicesrc" => {
-                        let heard = heard.clone();
-                        let Some(pad) = element.static_pad("src") else {
-                            return;
-                        };
-                        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-                        pad.add_probe(kinds, move |_, _| {
-                            if let Some(heard) = heard.upgrade() {
-                                heard.note();
-                            }
-                            gst::PadProbeReturn::Ok
-                        });
-                    }
-                    _ => {}
-                }
-            });
-    }
-
-    /// `appsrc ! payloader ! webrtcbin` for one m-line.
-    fn add_track(
-        &self,
-        id: ViewerId,
-        webrtc: &gst::Element,
-        track: &Track,
-        events: &Events,
-    ) -> Result<(Input, gst_webrtc::WebRTCRTPTransceiver), String> {
-        let template = webrtc
-            .pad_template("sink_%u")
-            .ok_or("webrtcbin has no sink pads")?;
-        // Naming the m-line matters: the search for a free transceiver is broken in 1.22.
-        let pad = webrtc
-            .request_pad(&template, Some(&format!("sink_{}", track.section)), None)
-            .ok_or_else(|| format!("webrtcbin takes no {}", track.codec))?;
-        let ssrc: u32 = glib::random_int_range(1, i32::MAX) as u32;
-        let transceiver = pad.property::<gst_webrtc::WebRTCRTPTransceiver>("transceiver");
-        transceiver.set_property(
-            "direction",
-            gst_webrtc::WebRTCRTPTransceiverDirection::Sendonly,
-        );
-        // Without ssrc the msid lines of the answer race with the first buffer.
-        let mut caps = gst::Caps::builder("application/x-rtp")
-            .field("media", track.codec.kind().name())
-            .field("encoding-name", track.codec.name().to_ascii_uppercase())
-            .field("clock-rate", track.codec.clock_rate() as i32)
-            .field("payload", i32::from(track.payload))
-            .field("ssrc", ssrc);
-        if track.codec == Codec::H264 {
-            caps = caps.field("packetization-mode", "1");
-        }
-        transceiver.set_property("codec-preferences", caps.build());
-        transceiver.set_property("do-nack", track.retransmission);
-        pad.set_property("msid", MEDIA_STREAM);
-
-        let source = gst_app::AppSrc::builder()
-            .format(gst::Format::Time)
-            .is_live(true)
-            .caps(&frame_caps(track.codec))
-            // What may wait is decided in send, down to whole groups of pictures.
-            .max_bytes(0)
-            .max_buffers(0)
-            .max_time(Some(gst::ClockTime::ZERO))
-            .build();
-        let payloader = payloader(track.codec)?;
-        payloader.set_property("pt", u32::from(track.payload));
-        payloader.set_property("ssrc", ssrc);
-        let failed = |_| format!("{} cannot be connected to webrtcbin", track.codec);
-        let source_element = source.upcast_ref::<gst::Element>();
-        self.pipeline
-            .add_many([source_element, &payloader])
-            .map_err(|e| failed(e.to_string()))?;
-        source_element
-            .link(&payloader)
-            .map_err(|e| failed(e.to_string()))?;
-        let output: Arc<str> = Arc::from(track.output.as_str());
-        if let Some(from) = payloader.static_pad("src") {
-            from.link(&pad).map_err(|e| failed(e.to_string()))?;
-        }
-        if let Some(into) = payloader.static_pad("sink") {
-            watch_keyframe_requests(id, &into, &output, events);
-        }
-        for element in [&payloader, source_element] {
-            element
-                .sync_state_with_parent()
-                .map_err(|e| failed(e.to_string()))?;
-        }
-        Ok((Input { output, source }, transceiver))
-    }
-
     fn send(&self, frame: &Frame) -> Delivery {
         let Some(input) = self.inputs.iter().find(|i| i.output == frame.output) else {
             return Delivery::Taken;
         };
-        let waiting = input.source.current_level_time();
-        if waiting.is_some_and(|waiting| Duration::from_nanos(waiting.nseconds()) > MAX_WAITING)
-            || input.source.current_level_bytes() > MAX_WAITING_BYTES
-        {
-            return Delivery::Full;
-        }
-        // Refused only while the pipeline is being stopped.
-        let _ = input.source.push_buffer(buffer_of(frame));
-        Delivery::Taken
+        input.send(frame)
     }
 
     /// Closes the DTLS connection, so that the browser learns of the end at once and not from ICE
@@ -492,97 +318,4 @@ fn promised(
         Err(RecvTimeoutError::Timeout) => Err(format!("{action} takes too long")),
         Err(RecvTimeoutError::Disconnected) => Err(format!("{action} was given up")),
     }
-}
-
-/// Reports the end of ICE and DTLS. webrtcbin 1.22 takes any certificate, so that of the peer is
-/// compared with the offer's fingerprint here (RFC 8827 section 6.5), before anything is sent.
-fn watch_connection(
-    id: ViewerId,
-    webrtc: &gst::Element,
-    heard: Arc<Heard>,
-    transceivers: Vec<(
-        glib::WeakRef<gst_webrtc::WebRTCRTPTransceiver>,
-        Vec<Fingerprint>,
-    )>,
-    events: &Events,
-) {
-    let events = events.clone();
-    webrtc.connect_notify(Some("connection-state"), move |webrtc, _| {
-        let state = webrtc.property::<gst_webrtc::WebRTCPeerConnectionState>("connection-state");
-        let gone = |reason: &str| {
-            events(Event::Gone {
-                viewer: id,
-                reason: reason.to_owned(),
-            });
-        };
-        match state {
-            gst_webrtc::WebRTCPeerConnectionState::Connected => {
-                if heard.connected.load(Ordering::Acquire) {
-                    return;
-                }
-                let genuine = transceivers.iter().all(|(transceiver, fingerprints)| {
-                    transceiver
-                        .upgrade()
-                        .and_then(|transceiver| remote_certificate(&transceiver))
-                        .is_some_and(|certificate| matches(&certificate, fingerprints))
-                });
-                if genuine {
-                    heard.note();
-                    heard.connected.store(true, Ordering::Release);
-                    events(Event::Connected { viewer: id });
-                } else {
-                    gone("the certificate is not the one the offer named");
-                }
-            }
-            gst_webrtc::WebRTCPeerConnectionState::Failed => gone("the connection failed"),
-            gst_webrtc::WebRTCPeerConnectionState::Closed => gone("the connection was closed"),
-            _ => {}
-        }
-    });
-}
-
-/// The short name of an enumeration's value, for elements whose types have no Rust binding.
-fn nick(element: &gst::Element, property: &str) -> String {
-    let value = element.property_value(property);
-    glib::EnumValue::from_value(&value)
-        .map(|(_, value)| value.nick().to_owned())
-        .unwrap_or_default()
-}
-
-fn watch_keyframe_requests(id: ViewerId, pad: &gst::Pad, output: &Arc<str>, events: &Events) {
-    let output = output.clone();
-    let events = events.clone();
-    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-        let wanted = info
-            .event()
-            .is_some_and(|event| gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
-        if wanted {
-            events(Event::KeyframeWanted {
-                viewer: id,
-                output: output.clone(),
-            });
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
-fn payloader(codec: Codec) -> Result<gst::Element, String> {
-    let payloader = element(match codec {
-        Codec::Vp8 => "rtpvp8pay",
-        Codec::Vp9 => "rtpvp9pay",
-        Codec::H264 => "rtph264pay",
-        Codec::Opus => "rtpopuspay",
-    })?;
-    match codec {
-        // Browsers follow lost frames by the picture id (RFC 7741 section 4.2).
-        Codec::Vp8 | Codec::Vp9 => {
-            payloader.set_property_from_str("picture-id-mode", "15-bit");
-        }
-        Codec::H264 => {
-            payloader.set_property("config-interval", -1);
-            payloader.set_property_from_str("aggregate-mode", "zero-latency");
-        }
-        Codec::Opus => {}
-    }
-    Ok(payloader)
 }

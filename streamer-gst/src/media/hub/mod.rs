@@ -12,6 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use self::streams::{Run, Stream};
+use self::viewers::{Viewer, ViewerState};
 use super::{MediaEvent, Refusal, StreamImage, StreamInfo, StreamState};
 use crate::codec::{Codec, Kind};
 use crate::description::{Description, Image};
@@ -161,96 +163,11 @@ enum Stop {
     Done,
 }
 
-struct Stream {
-    description: Description,
-    fanout: Arc<Fanout>,
-    run: Run,
-    /// Counts attempts, so that events of an old pipeline are told apart.
-    number: u64,
-    status: StreamState,
-    error: Option<String>,
-    /// Known since the outputs first ran; kept over restarts.
-    codecs: BTreeMap<String, Codec>,
-    retry: Duration,
-    /// Pipelines being started, running or being stopped.
-    pipelines: usize,
-    image: Option<(Duration, Bytes)>,
-    image_wanted: Vec<ImageReply>,
-    /// Limit of those who want one.
-    image_until: Option<Duration>,
-    viewers: usize,
-}
-
-/// A stream's pipeline.
-enum Run {
-    /// Not there; tried again at this time.
-    Waiting {
-        until: Duration,
-    },
-    /// Being built, or built and without a frame. Events may come before the source itself.
-    Starting {
-        source: Option<Box<dyn Source>>,
-        began: BTreeMap<String, Codec>,
-        deadline: Duration,
-    },
-    Live {
-        source: Option<Box<dyn Source>>,
-        since: Duration,
-        /// When to look for silence again, and how often in a row there was any.
-        check: Duration,
-        silent: u32,
-    },
-    Stopped,
-}
-
-struct Viewer {
-    stream: usize,
-    state: ViewerState,
-}
-
-enum ViewerState {
-    /// Came while the stream was starting.
-    Parked {
-        offer: Bytes,
-        until: Duration,
-    },
-    /// The engine is making it. It can be connected before its answer has arrived here.
-    Opening {
-        outputs: Vec<String>,
-        connected: bool,
-        until: Duration,
-    },
-    /// Answered; ICE and DTLS are going on.
-    Connecting {
-        outputs: Vec<String>,
-        until: Duration,
-    },
-    Playing {
-        silence_limit: Duration,
-    },
-}
-
 impl Hub {
     pub(in crate::media) fn new(parts: Parts, descriptions: Vec<Description>) -> Self {
         let streams = descriptions
             .into_iter()
-            .map(|description| Stream {
-                fanout: Arc::new(Fanout::new(parts.engine.clone())),
-                run: Run::Waiting {
-                    until: Duration::ZERO,
-                },
-                number: 0,
-                status: StreamState::Starting,
-                error: None,
-                codecs: BTreeMap::new(),
-                retry: FIRST_RETRY,
-                pipelines: 0,
-                image: None,
-                image_wanted: Vec::new(),
-                image_until: None,
-                viewers: 0,
-                description,
-            })
+            .map(|description| Stream::new(description, parts.engine.clone()))
             .collect();
         let mut hub = Self {
             parts,
@@ -492,82 +409,6 @@ impl Hub {
             .snapshot
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = snapshot;
-    }
-}
-
-impl Stream {
-    fn force(&self, keyframe: Keyframe, output: &str) {
-        if let (
-            Keyframe::Ask,
-            Run::Starting {
-                source: Some(source),
-                ..
-            }
-            | Run::Live {
-                source: Some(source),
-                ..
-            },
-        ) = (keyframe, &self.run)
-        {
-            source.force_keyframe(output);
-        }
-    }
-
-    /// Outputs in the file's order, as far as they run.
-    fn available(&self) -> Vec<Available> {
-        self.description
-            .outputs()
-            .into_iter()
-            .filter_map(|output| {
-                Some(Available {
-                    output: output.to_owned(),
-                    codec: *self.codecs.get(output)?,
-                })
-            })
-            .collect()
-    }
-
-    fn picture_output(&self) -> Option<String> {
-        self.available()
-            .into_iter()
-            .find(|output| output.codec.kind() == Kind::Video)
-            .map(|output| output.output)
-    }
-
-    fn info(&self, capacity: usize) -> StreamInfo {
-        let description = &self.description;
-        let mut title = description.title.clone();
-        title
-            .entry(String::new())
-            .or_insert_with(|| description.name.clone());
-        let image = match &description.image {
-            Some(Image::Url(url)) => StreamImage::Url(url.clone()),
-            Some(Image::File(_)) => StreamImage::Own,
-            None if self.status == StreamState::Live && self.picture_output().is_some() => {
-                StreamImage::Own
-            }
-            None => StreamImage::None,
-        };
-        let mut codecs: Vec<Codec> = self.available().into_iter().map(|o| o.codec).collect();
-        codecs.sort_by_key(|codec| codec.kind());
-        let mut seen = Vec::new();
-        codecs.retain(|codec| {
-            let new = !seen.contains(codec);
-            seen.push(*codec);
-            new
-        });
-        StreamInfo {
-            name: description.name.clone(),
-            title,
-            description: description.description.clone(),
-            image,
-            codecs,
-            rungs: Vec::new(),
-            state: self.status,
-            error: self.error.clone(),
-            viewers: self.viewers,
-            capacity,
-        }
     }
 }
 

@@ -2,6 +2,144 @@
 
 use super::*;
 
+pub(super) struct Stream {
+    pub(super) description: Description,
+    pub(super) fanout: Arc<Fanout>,
+    pub(super) run: Run,
+    /// Counts attempts, so that events of an old pipeline are told apart.
+    pub(super) number: u64,
+    pub(super) status: StreamState,
+    pub(super) error: Option<String>,
+    /// Known since the outputs first ran; kept over restarts.
+    pub(super) codecs: BTreeMap<String, Codec>,
+    pub(super) retry: Duration,
+    /// Pipelines being started, running or being stopped.
+    pub(super) pipelines: usize,
+    pub(super) image: Option<(Duration, Bytes)>,
+    pub(super) image_wanted: Vec<ImageReply>,
+    /// Limit of those who want one.
+    pub(super) image_until: Option<Duration>,
+    pub(super) viewers: usize,
+}
+
+/// A stream's pipeline.
+pub(super) enum Run {
+    /// Not there; tried again at this time.
+    Waiting {
+        until: Duration,
+    },
+    /// Being built, or built and without a frame. Events may come before the source itself.
+    Starting {
+        source: Option<Box<dyn Source>>,
+        began: BTreeMap<String, Codec>,
+        deadline: Duration,
+    },
+    Live {
+        source: Option<Box<dyn Source>>,
+        since: Duration,
+        /// When to look for silence again, and how often in a row there was any.
+        check: Duration,
+        silent: u32,
+    },
+    Stopped,
+}
+
+impl Stream {
+    pub(super) fn new(description: Description, engine: Arc<dyn Engine>) -> Self {
+        Self {
+            fanout: Arc::new(Fanout::new(engine)),
+            run: Run::Waiting {
+                until: Duration::ZERO,
+            },
+            number: 0,
+            status: StreamState::Starting,
+            error: None,
+            codecs: BTreeMap::new(),
+            retry: FIRST_RETRY,
+            pipelines: 0,
+            image: None,
+            image_wanted: Vec::new(),
+            image_until: None,
+            viewers: 0,
+            description,
+        }
+    }
+
+    pub(super) fn force(&self, keyframe: Keyframe, output: &str) {
+        if let (
+            Keyframe::Ask,
+            Run::Starting {
+                source: Some(source),
+                ..
+            }
+            | Run::Live {
+                source: Some(source),
+                ..
+            },
+        ) = (keyframe, &self.run)
+        {
+            source.force_keyframe(output);
+        }
+    }
+
+    /// Outputs in the file's order, as far as they run.
+    pub(super) fn available(&self) -> Vec<Available> {
+        self.description
+            .outputs()
+            .into_iter()
+            .filter_map(|output| {
+                Some(Available {
+                    output: output.to_owned(),
+                    codec: *self.codecs.get(output)?,
+                })
+            })
+            .collect()
+    }
+
+    pub(super) fn picture_output(&self) -> Option<String> {
+        self.available()
+            .into_iter()
+            .find(|output| output.codec.kind() == Kind::Video)
+            .map(|output| output.output)
+    }
+
+    pub(super) fn info(&self, capacity: usize) -> StreamInfo {
+        let description = &self.description;
+        let mut title = description.title.clone();
+        title
+            .entry(String::new())
+            .or_insert_with(|| description.name.clone());
+        let image = match &description.image {
+            Some(Image::Url(url)) => StreamImage::Url(url.clone()),
+            Some(Image::File(_)) => StreamImage::Own,
+            None if self.status == StreamState::Live && self.picture_output().is_some() => {
+                StreamImage::Own
+            }
+            None => StreamImage::None,
+        };
+        let mut codecs: Vec<Codec> = self.available().into_iter().map(|o| o.codec).collect();
+        codecs.sort_by_key(|codec| codec.kind());
+        let mut seen = Vec::new();
+        codecs.retain(|codec| {
+            let new = !seen.contains(codec);
+            seen.push(*codec);
+            new
+        });
+        StreamInfo {
+            name: description.name.clone(),
+            title,
+            description: description.description.clone(),
+            image,
+            codecs,
+            rungs: Vec::new(),
+            state: self.status,
+            error: self.error.clone(),
+            viewers: self.viewers,
+            capacity,
+        }
+    }
+}
+
 impl Hub {
     pub(super) fn start(&mut self, now: Duration, index: usize) {
         let stream = &mut self.streams[index];

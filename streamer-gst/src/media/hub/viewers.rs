@@ -2,6 +2,33 @@
 
 use super::*;
 
+pub(super) struct Viewer {
+    pub(super) stream: usize,
+    pub(super) state: ViewerState,
+}
+
+pub(super) enum ViewerState {
+    /// Came while the stream was starting.
+    Parked {
+        offer: Bytes,
+        until: Duration,
+    },
+    /// The engine is making it. It can be connected before its answer has arrived here.
+    Opening {
+        outputs: Vec<String>,
+        connected: bool,
+        until: Duration,
+    },
+    /// Answered; ICE and DTLS are going on.
+    Connecting {
+        outputs: Vec<String>,
+        until: Duration,
+    },
+    Playing {
+        silence_limit: Duration,
+    },
+}
+
 impl Hub {
     pub(super) fn handle_open(
         &mut self,
