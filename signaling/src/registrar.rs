@@ -164,6 +164,12 @@ impl Registrar {
         self.names.len()
     }
 
+    /// How many of them are from before a restart and were not refreshed since.
+    pub fn stale(&self) -> usize {
+        let bindings = self.streams.values().flatten();
+        bindings.filter(|binding| binding.stale).count()
+    }
+
     /// True when nobody is registered.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
@@ -482,13 +488,9 @@ impl Registrar {
     pub fn summons(&self, id: BindingId) -> Option<(SocketAddr, Response)> {
         let record = &self.get(id)?.record;
         let kept = &record.binding;
-        let via = kept
-            .via
-            .iter()
-            .map(|via| format!("Via: {via}\r\n"))
-            .collect::<String>();
+        let via = kept.via.join("\r\nVia: ");
         let text = format!(
-            "SIP/2.0 403 Forbidden\r\n{via}From: {}\r\nTo: {}\r\nCall-ID: {}\r\n\
+            "SIP/2.0 403 Forbidden\r\nVia: {via}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\n\
              CSeq: {} REGISTER\r\nContent-Length: 0\r\n\r\n",
             kept.from, kept.to, record.call_id, kept.cseq
         );

@@ -55,6 +55,8 @@ pub struct Counts {
     pub sessions: usize,
     /// INVITEs without a final answer.
     pub calls: usize,
+    /// Bindings and sessions of before a restart that nobody has confirmed since.
+    pub stale: usize,
 }
 
 impl Signaling {
@@ -105,6 +107,7 @@ impl Signaling {
             streamers: self.registrar.len(),
             sessions: self.sessions.len(),
             calls: self.relay.pending_calls(),
+            stale: self.registrar.stale() + self.sessions.stale(),
         }
     }
 

@@ -252,6 +252,7 @@ impl admin::Source for Live {
             "streamers": counts.streamers,
             "sessions": counts.sessions,
             "calls": counts.calls,
+            "stale": counts.stale,
             "transactions": transactions,
             "malformed": malformed,
         })

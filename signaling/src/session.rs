@@ -123,6 +123,14 @@ impl Sessions {
         self.table.len()
     }
 
+    /// How many of them are from before a restart and not yet named by their streamer.
+    pub fn stale(&self) -> usize {
+        let records = self.table.values().map(|session| &session.record);
+        records
+            .filter(|record| record.state == SessionState::Stale)
+            .count()
+    }
+
     /// True when nobody is in a call.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()

@@ -194,7 +194,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     Some(
         digits
             .chunks_exact(2)
-            .map(|pair| pair[0] << 4 | pair[1])
+            .map(|pair| (pair[0] << 4) | pair[1])
             .collect(),
     )
 }
