@@ -470,6 +470,48 @@ fn the_keyboard_is_never_lost() {
 }
 
 #[test]
+fn on_no_screen_does_a_button_cover_the_message() {
+    let system = System::start(&["test"]);
+    let browser = Browser::launch(Kind::Chromium);
+    let page = browser.open(&system.url("/"));
+    for (width, path) in [
+        (340, "/watch/nowhere"),
+        (340, "/embed/nowhere"),
+        (1000, "/watch/nowhere"),
+        (1000, "/embed/nowhere"),
+    ] {
+        page.evaluate(&format!(
+            "void (() => {{
+                document.querySelector('iframe')?.remove();
+                const frame = document.createElement('iframe');
+                Object.assign(frame, {{ width: {width}, height: 700, src: '{path}' }});
+                document.body.append(frame);
+            }})()"
+        ));
+        let frame = "document.querySelector('iframe').contentDocument";
+        eventually("the frame says what is wrong", seconds(10), || {
+            let state = page.evaluate(&format!("{frame}.querySelector('#player')?.dataset.state"));
+            state == "failed"
+        });
+        let clear = page.evaluate(&format!(
+            "(() => {{
+                const seen = (id) => {{
+                    const element = {frame}.querySelector(id);
+                    const style = element.ownerDocument.defaultView.getComputedStyle(element);
+                    const place = element.getBoundingClientRect();
+                    return style.opacity !== '0' && place.width > 1 && place.height > 1 && place;
+                }};
+                const button = seen('#play');
+                const messages = [seen('#veil-text'), seen('#status')].filter(Boolean);
+                return messages.length === 1 && messages[0].top >= 0 &&
+                    (messages[0].bottom <= button.top || messages[0].top >= button.bottom);
+            }})()"
+        ));
+        assert_eq!(clear, true, "{path} at {width} pixels");
+    }
+}
+
+#[test]
 fn a_signaling_server_that_does_not_answer_is_said() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let relay = silent.local_addr().unwrap().to_string();
