@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -98,16 +98,42 @@ fn name_of(host: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
+/// The name a request is for; `None` when it names none, as HTTP/1.0 may (RFC 9112 3.2).
+fn host_of(request: &Request) -> Result<Option<&str>, Error> {
+    let bad = |why: &str| Error::BadRequest {
+        why: why.to_owned(),
+    };
+    let mut lines = request.headers().get_all(header::HOST).iter();
+    let (first, second) = (lines.next(), lines.next());
+    if second.is_some() {
+        return Err(bad("the Host header is there twice"));
+    }
+    if let Some(authority) = request.uri().authority() {
+        return Ok(Some(authority.as_str()));
+    }
+    match first {
+        Some(host) => match host.to_str() {
+            Ok(host) => Ok(Some(host)),
+            Err(_) => Err(bad("the Host header is no name")),
+        },
+        None if request.version() >= Version::HTTP_11 => Err(bad("there is no Host header")),
+        None => Ok(None),
+    }
+}
+
 /// Refuses what is meant for others or sent by pages of foreign origins, and dresses every
 /// response.
 pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let host = request
-        .uri()
-        .authority()
-        .map(|authority| authority.as_str())
-        .or_else(|| request.headers().get(header::HOST)?.to_str().ok());
-    let verdict = web.doors.origin(request.headers(), host);
-    let foreign_host = host.filter(|host| !web.doors.answers_to(host));
+    let host = host_of(&request);
+    let named = host.as_ref().ok().copied().flatten();
+    let verdict = web.doors.origin(request.headers(), named);
+    let misdirected = match host {
+        Ok(Some(host)) if !web.doors.answers_to(host) => Some(Error::ForeignHost {
+            host: host.to_owned(),
+        }),
+        Ok(_) => None,
+        Err(error) => Some(error),
+    };
     let harmless = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
@@ -116,18 +142,15 @@ pub(super) async fn guard(State(web): State<Web>, request: Request, next: Next) 
         && request
             .headers()
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match &verdict {
-        _ if foreign_host.is_some() => Error::ForeignHost {
-            host: foreign_host.unwrap_or_default().to_owned(),
-        }
-        .into_response(),
-        Origin::Foreign(origin) if !harmless => Error::CrossOrigin {
+    let mut response = match (misdirected, &verdict) {
+        (Some(error), _) => error.into_response(),
+        (None, Origin::Foreign(origin)) if !harmless => Error::CrossOrigin {
             origin: origin.clone(),
         }
         .into_response(),
         // A question about any path: not every handler takes OPTIONS.
-        Origin::Listed(_) if preflight => StatusCode::NO_CONTENT.into_response(),
-        _ => next.run(request).await,
+        (None, Origin::Listed(_)) if preflight => StatusCode::NO_CONTENT.into_response(),
+        (None, _) => next.run(request).await,
     };
 
     let headers = response.headers_mut();
@@ -256,5 +279,28 @@ mod tests {
     fn who_listens_for_other_machines_answers_to_any_name() {
         let doors = Doors::new(SocketAddr::from(([0, 0, 0, 0], 8080)), Vec::new());
         assert!(doors.answers_to("studio.lan:8080"));
+    }
+
+    #[test]
+    fn a_request_names_one_host_or_is_of_an_old_kind() {
+        let request = |version, hosts: &[&'static [u8]]| {
+            let mut request = Request::new(axum::body::Body::empty());
+            *request.version_mut() = version;
+            for host in hosts {
+                let host = HeaderValue::from_bytes(host).unwrap();
+                request.headers_mut().append(header::HOST, host);
+            }
+            request
+        };
+        let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+        assert_eq!(host_of(&request(old, &[])), Ok(None));
+        assert_eq!(host_of(&request(new, &[b"a:1"])), Ok(Some("a:1")));
+        let bad: [&[&[u8]]; 3] = [&[], &[b"a", b"b"], &[b"\xff"]];
+        for hosts in bad {
+            assert!(matches!(
+                host_of(&request(new, hosts)),
+                Err(Error::BadRequest { .. })
+            ));
+        }
     }
 }
