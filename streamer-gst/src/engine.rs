@@ -92,6 +92,9 @@ pub trait Engine: Send + Sync {
 
     /// How long nothing has been received from a viewer since it connected.
     fn silence(&self, viewer: ViewerId) -> Option<Duration>;
+
+    /// Whether a viewer has reported lost packets; then its reports may get lost as well.
+    fn loses(&self, viewer: ViewerId) -> bool;
 }
 
 #[cfg(test)]
@@ -115,6 +118,7 @@ pub(crate) mod fake {
         pub(crate) frames: HashMap<ViewerId, Vec<Frame>>,
         pub(crate) full: HashSet<ViewerId>,
         pub(crate) silence: HashMap<ViewerId, Duration>,
+        pub(crate) lossy: HashSet<ViewerId>,
         pub(crate) refuse: Option<String>,
     }
 
@@ -160,6 +164,10 @@ pub(crate) mod fake {
 
         fn silence(&self, viewer: ViewerId) -> Option<Duration> {
             self.state.lock().unwrap().silence.get(&viewer).copied()
+        }
+
+        fn loses(&self, viewer: ViewerId) -> bool {
+            self.state.lock().unwrap().lossy.contains(&viewer)
         }
     }
 }

@@ -77,6 +77,18 @@ fn a_viewer_that_is_ended_learns_it_from_the_connection_itself() {
 }
 
 #[test]
+fn a_listener_whose_report_got_lost_stays() {
+    let mut streamer = Streamer::start(&[("radio", SOUND)]);
+    let (id, peer) = streamer.play("radio");
+    peer.lose_one_of(5);
+    // Its first reports, then more than nine seconds without any.
+    peer.receive(0, 40 * 8);
+    peer.mute();
+    peer.receive(0, 40 * 11);
+    assert!(!streamer.has_gone(id));
+}
+
+#[test]
 fn a_missing_camera_is_listed_with_its_error() {
     let camera = "v4l2src device=/dev/video99 ! videoconvert ! vp8enc ! tee name=video";
     let mut streamer = Streamer::start(&[("camera", camera)]);

@@ -15,7 +15,7 @@ use gstreamer_sdp as gst_sdp;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::track::{Input, add_track};
-use super::watch::{Heard, watch_bus, watch_connection, watch_transport};
+use super::watch::{Heard, reports_loss, watch_bus, watch_connection, watch_transport};
 use super::{Timeline, element};
 use crate::codec::Codec;
 use crate::engine::{Delivery, Engine, Events, Frame, ViewerId};
@@ -243,6 +243,13 @@ impl Engine for WebRtcEngine {
     fn silence(&self, viewer: ViewerId) -> Option<Duration> {
         let viewers = self.viewers.read().unwrap_or_else(PoisonError::into_inner);
         viewers.get(&viewer)?.heard.silence()
+    }
+
+    fn loses(&self, viewer: ViewerId) -> bool {
+        let viewers = self.viewers.read().unwrap_or_else(PoisonError::into_inner);
+        let viewer = viewers.get(&viewer).cloned();
+        drop(viewers);
+        viewer.is_some_and(|viewer| reports_loss(&viewer.pipeline))
     }
 }
 

@@ -150,6 +150,24 @@ pub(super) fn watch_connection(
     });
 }
 
+/// Whether the receiver reports of a viewer tell of lost packets (RFC 3550 section 6.4.1).
+pub(super) fn reports_loss(pipeline: &gst::Pipeline) -> bool {
+    let sessions = pipeline.iterate_recurse().into_iter().flatten();
+    sessions
+        .filter(|element| element.factory().is_some_and(|f| f.name() == "rtpsession"))
+        .filter_map(|session| {
+            let stats = session.property::<Option<gst::Structure>>("stats")?;
+            stats.get::<glib::ValueArray>("source-stats").ok()
+        })
+        .any(|sources| {
+            sources.iter().any(|source| {
+                source
+                    .get::<gst::Structure>()
+                    .is_ok_and(|source| source.get::<i32>("rb-packetslost").is_ok_and(|n| n > 0))
+            })
+        })
+}
+
 /// The short name of an enumeration's value, for elements whose types have no Rust binding.
 fn nick(element: &gst::Element, property: &str) -> String {
     let value = element.property_value(property);

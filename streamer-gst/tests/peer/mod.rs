@@ -10,6 +10,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -188,6 +190,15 @@ pub struct Peer {
     pub offer: String,
     packets: Receiver<Packet>,
     closed: Receiver<()>,
+    hop: Arc<Hop>,
+}
+
+/// The peer's network, which can lose what comes or goes.
+#[derive(Default)]
+struct Hop {
+    /// Of so many packets that come one is lost; 0 for none.
+    lost: AtomicUsize,
+    mute: AtomicBool,
 }
 
 impl Peer {
@@ -204,8 +215,38 @@ impl Peer {
         pipeline.add(&webrtc).unwrap();
         let (sender, packets) = channel();
         let (closing, closed) = channel();
+        let hop = Arc::new(Hop::default());
+        let net = hop.clone();
         pipeline.connect_deep_element_added(move |_, _, element| {
-            if element.factory().is_some_and(|f| f.name() == "dtlsdec") {
+            let Some(factory) = element.factory() else {
+                return;
+            };
+            if factory.name() == "nicesrc" {
+                let (net, seen) = (net.clone(), AtomicUsize::new(0));
+                let pad = element.static_pad("src").unwrap();
+                pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                    // RTP alone: neither DTLS nor RTCP (RFC 7983, RFC 5761).
+                    let map = info.buffer().and_then(|buffer| buffer.map_readable().ok());
+                    let rtp = map.is_some_and(|map| {
+                        matches!(map[..], [128..=191, kind, ..] if !(64..96).contains(&(kind & 127)))
+                    });
+                    let every = net.lost.load(Ordering::Relaxed);
+                    if rtp && every > 0 && seen.fetch_add(1, Ordering::Relaxed) % every == 0 {
+                        return gst::PadProbeReturn::Handled;
+                    }
+                    gst::PadProbeReturn::Ok
+                });
+            }
+            if factory.name() == "nicesink" {
+                let net = net.clone();
+                let pad = element.static_pad("sink").unwrap();
+                let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+                pad.add_probe(kinds, move |_, _| match net.mute.load(Ordering::Relaxed) {
+                    true => gst::PadProbeReturn::Handled,
+                    false => gst::PadProbeReturn::Ok,
+                });
+            }
+            if factory.name() == "dtlsdec" {
                 let closing = closing.clone();
                 element.connect_notify(Some("connection-state"), move |element, _| {
                     let state = element.property_value("connection-state");
@@ -270,7 +311,18 @@ impl Peer {
             offer,
             packets,
             closed,
+            hop,
         }
+    }
+
+    /// From now on one of so many RTP packets that come gets lost.
+    pub fn lose_one_of(&self, packets: usize) {
+        self.hop.lost.store(packets, Ordering::Relaxed);
+    }
+
+    /// From now on nothing of what this peer sends arrives, but STUN.
+    pub fn mute(&self) {
+        self.hop.mute.store(true, Ordering::Relaxed);
     }
 
     /// Waits for the other end to close the DTLS connection.

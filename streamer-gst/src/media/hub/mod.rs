@@ -33,6 +33,9 @@ const PARK_LIMIT: Duration = Duration::from_secs(5);
 /// they get video; for sound alone it is every 5 seconds, up to 7.5 (RFC 3550 section 6.3.1).
 const SILENCE_LIMIT: Duration = Duration::from_millis(7_500);
 const SILENCE_LIMIT_SOUND: Duration = Duration::from_millis(9_250);
+/// Where packets get lost, one report may be missing without anybody having gone. With picture
+/// there are enough of them for that anyway.
+const SILENCE_LIMIT_LOSSY: Duration = Duration::from_millis(16_750);
 /// How often silence is looked at.
 const SILENCE_CHECK: Duration = Duration::from_millis(250);
 /// A source without a frame after this is no better than one that failed.

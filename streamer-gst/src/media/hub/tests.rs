@@ -1,3 +1,5 @@
+mod streams;
+
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -313,6 +315,32 @@ fn a_silent_viewer_is_gone_within_ten_seconds() {
 }
 
 #[test]
+fn a_lost_report_does_not_end_a_listener() {
+    let mut f = fixture_of("x ! tee name=audio");
+    f.settle();
+    f.source(SourceEvent::Began {
+        output: "audio".into(),
+        codec: Codec::Opus,
+    });
+    f.play(A);
+    f.play(B);
+    let silent = |f: &Fixture, silence| {
+        let mut state = f.engine.state.lock().unwrap();
+        state.lossy.insert(A);
+        state.silence.extend([(A, silence), (B, silence)]);
+    };
+    silent(&f, SILENCE_LIMIT);
+    f.advance(SILENCE_CHECK);
+    assert_eq!(f.gone(), []);
+    silent(&f, SILENCE_LIMIT_SOUND);
+    f.advance(SILENCE_CHECK);
+    assert!(matches!(&f.gone()[..], [(B, _)]));
+    silent(&f, SILENCE_LIMIT_LOSSY);
+    f.advance(SILENCE_CHECK);
+    assert!(matches!(&f.gone()[..], [(A, _)]));
+}
+
+#[test]
 fn closing_while_the_engine_is_at_work_leaves_nothing() {
     let mut f = fixture().live();
     f.open(A, OFFER);
@@ -426,236 +454,6 @@ fn who_waits_too_long_for_a_stream_is_told_so() {
 }
 
 #[test]
-fn a_failing_source_is_tried_again_ever_more_slowly() {
-    let mut f = fixture();
-    f.sources.state.lock().unwrap().refuse = Some("no camera".to_owned());
-    f.settle();
-    let mut waits = Vec::new();
-    for _ in 0..7 {
-        let due = f.hub.poll_timeout().unwrap();
-        waits.push((due - f.now).as_secs());
-        let wait = due - f.now;
-        f.advance(wait);
-    }
-    assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
-    assert_eq!(
-        f.status(),
-        (StreamState::Failed, Some("no camera".to_owned()))
-    );
-    // One piece of news, not seven.
-    assert_eq!(f.events().len(), 1);
-    f.open(A, OFFER);
-    assert!(matches!(f.refusal(), Refusal::NotRunning(text) if text.contains("no camera")));
-    f.sources.state.lock().unwrap().refuse = None;
-    f.advance(seconds(30));
-    f.began(Codec::Vp8);
-    assert_eq!(f.status(), (StreamState::Live, None));
-}
-
-#[test]
-fn a_source_without_frames_has_failed() {
-    let mut f = fixture();
-    f.settle();
-    f.advance(FIRST_FRAME_LIMIT);
-    assert_eq!(f.status().0, StreamState::Failed);
-    assert_eq!(*f.sources.state.lock().unwrap().alive.lock().unwrap(), 0);
-}
-
-#[test]
-fn an_output_that_stays_silent_does_not_hold_up_the_other() {
-    let mut f = fixture_of("x ! tee name=video y ! tee name=audio");
-    f.settle();
-    f.began(Codec::Vp8);
-    assert_eq!(f.status().0, StreamState::Starting);
-    f.advance(OUTPUTS_LIMIT);
-    assert_eq!(f.status().0, StreamState::Live);
-}
-
-#[test]
-fn an_output_that_begins_late_is_offered_from_then_on() {
-    let mut f = fixture_of("x ! tee name=video y ! tee name=audio");
-    f.settle();
-    f.began(Codec::Vp8);
-    f.advance(OUTPUTS_LIMIT);
-    f.play(A);
-    let audio = || SourceEvent::Began {
-        output: "audio".into(),
-        codec: Codec::Opus,
-    };
-    f.source(audio());
-    // Its connection has no room for sound; the page offers again.
-    assert_eq!(f.gone(), [(A, "codec-changed".to_owned())]);
-    assert_eq!(f.codecs(), [Codec::Vp8, Codec::Opus]);
-    // After a restart it may be late again: nobody has to offer anew for that.
-    f.play(B);
-    let error = "unplugged".to_owned();
-    f.source(SourceEvent::Failed { error });
-    f.advance(FIRST_RETRY);
-    f.began(Codec::Vp8);
-    f.advance(OUTPUTS_LIMIT);
-    f.source(audio());
-    assert_eq!(f.status().0, StreamState::Live);
-    assert_eq!(f.gone(), []);
-}
-
-#[test]
-fn a_source_that_falls_silent_without_an_error_is_started_again() {
-    let mut f = fixture().live();
-    let push = |f: &Fixture| {
-        let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
-    };
-    push(&f);
-    f.play(A);
-    for _ in 0..30 {
-        f.advance(seconds(1));
-        push(&f);
-    }
-    assert_eq!(f.status().0, StreamState::Live);
-    // As when the whole process was halted: no silence of the source's.
-    f.now += seconds(60);
-    f.hub.handle_timeout(f.now);
-    push(&f);
-    for _ in 0..9 {
-        f.advance(seconds(1));
-    }
-    assert_eq!(f.status().0, StreamState::Live);
-    for _ in 0..2 {
-        f.advance(seconds(1));
-    }
-    let (state, error) = f.status();
-    assert_eq!(state, StreamState::Failed);
-    assert!(error.unwrap().contains("no frame"));
-    assert_eq!(f.gone(), []);
-    f.advance(FIRST_RETRY);
-    f.began(Codec::Vp8);
-    assert_eq!(f.status(), (StreamState::Live, None));
-}
-
-#[test]
-fn a_source_that_hangs_while_it_starts_or_stops_is_not_joined_by_ever_more() {
-    let mut f = fixture();
-    let mut hanging = Vec::new();
-    for _ in 0..200 {
-        f.now += seconds(1);
-        f.hub.handle_timeout(f.now);
-        hanging.extend(f.jobs.try_iter());
-    }
-    assert_eq!(hanging.len(), MAX_PIPELINES);
-    for job in hanging {
-        job();
-    }
-    f.settle();
-    assert_eq!(f.status().0, StreamState::Failed);
-    f.advance(LAST_RETRY);
-    f.began(Codec::Vp8);
-    assert_eq!(f.status(), (StreamState::Live, None));
-}
-
-#[test]
-fn viewers_outlive_one_failure_but_not_two() {
-    let mut f = fixture().live();
-    f.play(A);
-    let error = "unplugged".to_owned();
-    f.source(SourceEvent::Failed { error });
-    assert_eq!(f.gone(), []);
-    f.advance(FIRST_RETRY);
-    f.began(Codec::Vp8);
-    assert_eq!(f.gone(), []);
-    assert_eq!(f.status().0, StreamState::Live);
-    let error = "unplugged".to_owned();
-    f.source(SourceEvent::Failed { error });
-    f.sources.state.lock().unwrap().refuse = Some("no camera".to_owned());
-    f.advance(seconds(2));
-    assert_eq!(f.gone(), [(A, "the stream failed: no camera".to_owned())]);
-    f.assert_empty();
-}
-
-#[test]
-fn a_restart_in_another_codec_ends_the_viewers() {
-    let mut f = fixture().live();
-    f.play(A);
-    let error = "unplugged".to_owned();
-    f.source(SourceEvent::Failed { error });
-    f.advance(FIRST_RETRY);
-    f.began(Codec::H264);
-    assert_eq!(f.gone(), [(A, "codec-changed".to_owned())]);
-}
-
-#[test]
-fn the_end_of_a_file_ends_its_viewers_and_begins_again() {
-    let mut f = fixture().live();
-    f.play(A);
-    f.advance(seconds(5));
-    f.source(SourceEvent::Ended);
-    assert_eq!(f.gone(), [(A, "the stream has ended".to_owned())]);
-    assert_eq!(f.status().0, StreamState::Live);
-    f.began(Codec::Vp8);
-    f.play(B);
-    assert_eq!(*f.sources.state.lock().unwrap().alive.lock().unwrap(), 1);
-}
-
-#[test]
-fn a_loop_keeps_its_viewers_and_does_not_spin() {
-    let mut f = fixture_of("#: loop yes\nx ! tee name=video").live();
-    f.play(A);
-    f.source(SourceEvent::Ended);
-    assert_eq!(f.sources.state.lock().unwrap().events.len(), 1);
-    f.advance(SHORTEST_LOOP);
-    f.began(Codec::Vp8);
-    f.advance(seconds(5));
-    f.source(SourceEvent::Ended);
-    assert_eq!(f.sources.state.lock().unwrap().events.len(), 3);
-    assert_eq!(f.gone(), []);
-}
-
-#[test]
-fn keyframe_requests_reach_the_encoder_once_a_second() {
-    let mut f = fixture().live();
-    let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
-    f.play(A);
-    f.play(B);
-    for _ in 0..5 {
-        f.engine.emit(Event::KeyframeWanted {
-            viewer: A,
-            output: "video".into(),
-        });
-    }
-    f.settle();
-    let forced = f.sources.state.lock().unwrap().forced.clone();
-    assert_eq!(*forced.lock().unwrap(), ["video"]);
-}
-
-#[test]
-fn events_of_a_replaced_pipeline_are_ignored() {
-    let mut f = fixture().live();
-    let old = f.sources.state.lock().unwrap().events[0].clone();
-    let error = "first".to_owned();
-    f.source(SourceEvent::Failed { error });
-    f.advance(FIRST_RETRY);
-    f.began(Codec::Vp8);
-    old(SourceEvent::Failed {
-        error: "late".to_owned(),
-    });
-    f.settle();
-    assert_eq!(f.status(), (StreamState::Live, None));
-}
-
-#[test]
-fn a_still_is_made_once_for_all_who_ask() {
-    let mut f = fixture_of("x ! tee name=video").live();
-    assert!(f.ask().try_recv().unwrap().is_err());
-    let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
-    let (mut one, mut two) = (f.ask(), f.ask());
-    f.jobs.try_recv().unwrap()();
-    assert!(f.jobs.try_recv().is_err());
-    f.settle();
-    for receiver in [&mut one, &mut two] {
-        assert_eq!(receiver.try_recv().unwrap().unwrap(), "jpeg");
-    }
-    assert_eq!(f.ask().try_recv().unwrap().unwrap(), "jpeg");
-}
-
-#[test]
 fn stopping_frees_everything_and_says_so() {
     let mut f = fixture().live();
     f.play(A);
@@ -687,23 +485,6 @@ fn who_comes_after_the_end_is_refused() {
 }
 
 #[test]
-fn a_still_that_is_never_made_keeps_nobody_waiting() {
-    let mut f = fixture().live();
-    let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
-    let mut asked = f.ask();
-    let lost = f.jobs.try_recv().unwrap();
-    for _ in 0..11 {
-        f.advance(seconds(1));
-        let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
-    }
-    assert!(asked.try_recv().unwrap().is_err());
-    let mut again = f.ask();
-    f.settle();
-    assert!(again.try_recv().unwrap().is_ok());
-    drop(lost);
-}
-
-#[test]
 fn stopping_does_not_wait_for_ever() {
     let mut f = fixture().live();
     f.play(A);
@@ -712,27 +493,4 @@ fn stopping_does_not_wait_for_ever() {
     f.now += STOP_LIMIT;
     f.hub.handle_timeout(f.now);
     assert!(stopped.try_recv().is_ok());
-}
-
-#[test]
-fn a_stream_is_described_as_the_directory_wants_it() {
-    let f = fixture_of(
-        "#: title[es] Prueba\n#: image https://example.org/a.png\nx ! tee name=audio y ! tee name=video",
-    );
-    let info = serde_json::to_value(&f.snapshot.lock().unwrap().streams[0]).unwrap();
-    assert_eq!(
-        info,
-        serde_json::json!({
-            "name": "demo",
-            "title": {"": "demo", "es": "Prueba"},
-            "description": {},
-            "image": "https://example.org/a.png",
-            "codecs": [],
-            "rungs": [],
-            "state": "starting",
-            "error": null,
-            "viewers": 0,
-            "capacity": 2,
-        })
-    );
 }

@@ -213,8 +213,11 @@ impl Hub {
             })
             .collect();
         for (viewer, limit) in &playing {
-            let silence = self.parts.engine.silence(*viewer);
-            if silence.is_some_and(|silence| silence >= *limit) {
+            let Some(silence) = self.parts.engine.silence(*viewer) else {
+                continue;
+            };
+            let doubtful = *limit == SILENCE_LIMIT_SOUND && silence < SILENCE_LIMIT_LOSSY;
+            if silence >= *limit && !(doubtful && self.parts.engine.loses(*viewer)) {
                 self.end(*viewer, "nothing has been heard from the viewer");
             }
         }
