@@ -47,6 +47,27 @@ fn firefox_plays_the_test_stream() {
     plays_the_test_stream(Kind::Firefox);
 }
 
+/// Every further kilobyte is a datagram more that a lossy network may lose.
+fn the_offer_is_short(kind: Kind) {
+    let system = System::start(&["test"]);
+    let browser = Browser::launch(kind);
+    let keep = "window.offer = options.body; return real(url, options);";
+    let page = answered(&browser, &system, keep);
+    page.plays(seconds(10));
+    let length = page.evaluate("window.offer.length").as_u64();
+    assert!(length.is_some_and(|length| length < 2000), "{length:?}");
+}
+
+#[test]
+fn the_offer_is_short_in_chromium() {
+    the_offer_is_short(Kind::Chromium);
+}
+
+#[test]
+fn the_offer_is_short_in_firefox() {
+    the_offer_is_short(Kind::Firefox);
+}
+
 #[test]
 fn two_browsers_share_one_encoder_and_do_not_disturb_each_other() {
     let system = System::start(&["test"]);

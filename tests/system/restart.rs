@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::harness::browser::{Kind, Page};
 use crate::harness::page::{self, watch};
-use crate::harness::{Browser, System, eventually, in_time, measure, seconds};
+use crate::harness::{Browser, System, eventually, in_time, seconds};
 
 /// The longest a picture may stand still meanwhile.
 const GAP: Duration = Duration::from_millis(200);
