@@ -150,7 +150,7 @@ impl Relay {
             if context.sessions.len() >= MAX_SESSIONS {
                 return Err(Refusal::overload("Too many calls"));
             }
-            let front = routing::caller_address(request, source);
+            let front = routing::caller_address(&self.own, request, source);
             context.sessions.begin(request, &stream, front);
         }
         self.deadlines
@@ -265,7 +265,8 @@ impl Relay {
             debug!(call_id = request.call_id(), "ACK of no call");
             return;
         };
-        let Ok(mut prepared) = self.own.prepare(request) else {
+        let prepared = self.own.check_loop(request);
+        let Ok(mut prepared) = prepared.and_then(|()| self.own.prepare(request)) else {
             return;
         };
         if self.own.is(&prepared.uri) {

@@ -170,16 +170,20 @@ pub(crate) fn address_to(request: &mut Request, binding: &Binding) {
 }
 
 /// Where requests towards the maker of an INVITE go: the proxy nearest to us on its way, or
-/// itself.
-pub(crate) fn caller_address(invite: &Request, source: SocketAddr) -> SocketAddr {
+/// itself. Whoever gives an address of ours for its own gets them where it sent from.
+pub(crate) fn caller_address(own: &Own, invite: &Request, source: SocketAddr) -> SocketAddr {
     let top = invite.headers.values(Name::RecordRoute).next();
-    if let Some(Ok(proxy)) = top.map(NameAddr::parse) {
-        return proxy.uri.socket_addr().unwrap_or(source);
+    let address = match top.map(NameAddr::parse) {
+        Some(Ok(proxy)) => proxy.uri.socket_addr().unwrap_or(source),
+        _ => match invite.contact() {
+            Some(contact) => reachable(&contact.uri, invite.top_via().as_ref(), source),
+            None => source,
+        },
+    };
+    if own.addresses.contains(&address) {
+        return source;
     }
-    match invite.contact() {
-        Some(contact) => reachable(&contact.uri, invite.top_via().as_ref(), source),
-        None => source,
-    }
+    address
 }
 
 /// Where requests for `contact` go: to its address, or to where the message came from, when the

@@ -151,12 +151,14 @@ enum Wake {
     Server(ServerId),
 }
 
-/// How the ACK of a 2xx finds its INVITE: Call-ID, CSeq number and our tag.
+/// How the ACK of a 2xx finds its INVITE: by the dialog, which both tags are part of (RFC 3261
+/// section 12), and the CSeq number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct AckKey {
     call_id: String,
     cseq: u32,
-    tag: String,
+    from: Option<String>,
+    to: Option<String>,
 }
 
 impl Endpoint {

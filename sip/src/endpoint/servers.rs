@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{AckKey, Endpoint, Event, MAGIC_COOKIE, ServerId, Wake, arm};
-use crate::header::{Name, Via};
+use crate::header::{Name, NameAddr, Via};
 use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::status::StatusCode;
@@ -144,11 +144,8 @@ impl Endpoint {
                 }
             }
         }
-        let key = AckKey {
-            call_id: request.call_id().to_owned(),
-            cseq: request.cseq().number,
-            tag: request.to().tag().unwrap_or_default().to_owned(),
-        };
+        let (from, to) = (request.from(), request.to());
+        let key = AckKey::new(request.call_id(), request.cseq().number, from, to);
         if let Some(&id) = self.unacknowledged.get(&key) {
             self.acknowledge(id);
         }
@@ -172,11 +169,8 @@ impl Endpoint {
             ServerMachine::Invite(invite) => {
                 let accept = accept && response.status.is_success();
                 if accept && invite.is_pending() {
-                    let key = AckKey {
-                        call_id: response.call_id().to_owned(),
-                        cseq: response.cseq().number,
-                        tag: response.to().tag().unwrap_or_default().to_owned(),
-                    };
+                    let (from, to) = (response.from(), response.to());
+                    let key = AckKey::new(response.call_id(), response.cseq().number, from, to);
                     entry.ack = Some(key.clone());
                     self.unacknowledged.insert(key, id);
                 }
@@ -243,6 +237,17 @@ impl ServerMachine {
         match self {
             ServerMachine::Invite(invite) => &mut invite.deadlines,
             ServerMachine::Other(other) => &mut other.deadlines,
+        }
+    }
+}
+
+impl AckKey {
+    fn new(call_id: &str, cseq: u32, from: &NameAddr, to: &NameAddr) -> Self {
+        AckKey {
+            call_id: call_id.to_owned(),
+            cseq,
+            from: from.tag().map(str::to_owned),
+            to: to.tag().map(str::to_owned),
         }
     }
 }

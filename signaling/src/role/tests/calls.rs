@@ -314,3 +314,25 @@ fn hardly_an_accepted_call_goes_unacknowledged_at_30_percent_loss() {
     }
     assert!(unacknowledged <= 1, "{unacknowledged} of 100");
 }
+
+#[test]
+fn a_caller_that_gives_our_address_for_its_own_makes_no_loop() {
+    let mut world = ready();
+    let server = super::super::world::server_address();
+    let mut invite = world.agents[FRONT].make(Method::Invite, Some("test"));
+    invite
+        .headers
+        .set(sip::Name::Contact, &format!("<sip:x@{server}>"));
+    invite.set_body("application/sdp", "v=0\r\na=offer\r\n".into());
+    let call_id = invite.call_id().to_owned();
+    world.send(FRONT, invite);
+    world.run_for(SECOND);
+    let ack = world.agents[STREAMER].calls[&call_id].clone().ack();
+    let before = world.sent.len();
+    world.agents[STREAMER].endpoint.send_request(server, ack);
+    world.run_for(SECOND);
+    let to_itself = world.sent[before..]
+        .iter()
+        .filter(|(to, _)| *to == server);
+    assert_eq!(to_itself.count(), 0);
+}
