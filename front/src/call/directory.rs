@@ -235,6 +235,7 @@ impl Directory {
 
     /// Nobody gets the list any more.
     pub(super) fn handle_shutdown(&mut self) {
+        self.poll = Poll::Resting { last: None };
         self.answer_waiters(Some(&Error::Unavailable));
     }
 

@@ -230,7 +230,7 @@ impl CallRole {
             let _ = reply.send(Err(Error::Unavailable));
             return;
         }
-        if self.calls.len() >= CALLS {
+        if self.calls.len() - self.forget.len() >= CALLS {
             // Who asked may have gone: nothing was begun.
             let _ = reply.send(Err(Error::TooMany { what: "calls" }));
             return;
@@ -270,6 +270,8 @@ impl CallRole {
             Method::Bye => self.handle_bye(now, request),
             Method::Options if !in_dialog => StatusCode::OK,
             Method::Invite if in_dialog => StatusCode::NOT_ACCEPTABLE_HERE,
+            // Nobody is here who could be called.
+            Method::Invite => StatusCode::TEMPORARILY_UNAVAILABLE,
             Method::Other(_) => StatusCode::NOT_IMPLEMENTED,
             _ if in_dialog && !self.by_call_id.contains_key(request.call_id()) => {
                 StatusCode::CALL_DOES_NOT_EXIST
@@ -442,6 +444,12 @@ impl CallRole {
     fn remember(&mut self, key: CallKey) {
         if let Some(State::Ended { until, .. }) = self.calls.get(&key).map(|call| &call.state) {
             self.forget.insert((*until, key));
+        }
+        // Who asks about an end does so at once: of very many, the oldest can be forgotten.
+        if self.forget.len() > CALLS {
+            if let Some((_, oldest)) = self.forget.pop_first() {
+                self.remove(oldest);
+            }
         }
     }
 

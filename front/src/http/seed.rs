@@ -117,15 +117,6 @@ pub(super) async fn offer(
         stream,
         kind,
     } = message.content;
-    let (viewer, stream, earlier) = {
-        let mut users = web.users();
-        let user = users.user(Instant::now(), &token, &message.name)?;
-        let stream = stream
-            .or_else(|| user.stream.clone())
-            .ok_or(Error::NothingSelected)?;
-        (user.name.clone(), stream, user.session.take())
-    };
-    known_as_name(&stream)?;
     if kind.is_some_and(|kind| kind != "offer") || sdp.is_empty() {
         return Err(Error::BadRequest {
             why: "content must hold an SDP of type offer".to_owned(),
@@ -136,6 +127,15 @@ pub(super) async fn offer(
             limit: body::SDP_BYTES,
         });
     }
+    let (viewer, stream, earlier) = {
+        let mut users = web.users();
+        let user = users.user(Instant::now(), &token, &message.name)?;
+        let stream = stream
+            .or_else(|| user.stream.clone())
+            .ok_or(Error::NothingSelected)?;
+        known_as_name(&stream)?;
+        (user.name.clone(), stream, user.session.take())
+    };
     if let Some((stream, secret)) = earlier {
         // Already over is as good as ended now.
         let _ = web.calls.end(&stream, &secret).await;

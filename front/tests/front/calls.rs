@@ -285,3 +285,25 @@ async fn a_stop_says_bye_to_every_session_and_ends_within_five_seconds() {
     front.running.await.unwrap().unwrap();
     assert!(start.elapsed() < Duration::from_secs(5));
 }
+
+#[tokio::test]
+async fn a_bad_second_offer_leaves_the_running_call_to_its_bye() {
+    let mut front = Front::start().await;
+    let http = front.http;
+    let register = json!({"name": "Ana", "content": {}});
+    let registered = http.json("/api/register", &register).await.json();
+    let token = registered["content"]["token"].clone();
+    let offer = |sdp: &str, stream: &str| {
+        let content = json!({"token": token, "stream": stream, "sdp": sdp});
+        json!({"name": "Ana", "content": content})
+    };
+    let good = offer(OFFER, "test");
+    assert_eq!(http.json("/api/offer", &good).await.status, 200);
+    front.fake.heard("INVITE").await;
+    for bad in [offer("", "test"), offer(OFFER, "no such name")] {
+        assert!(http.json("/api/offer", &bad).await.status >= 400);
+    }
+    let bye = json!({"name": "Ana", "content": {"token": token}});
+    assert_eq!(http.json("/api/bye", &bye).await.status, 200);
+    front.fake.heard("BYE").await;
+}

@@ -451,3 +451,20 @@ fn a_stop_ends_sessions_by_bye_pending_calls_by_cancel_and_takes_no_new_ones() {
     world.pump();
     assert!(world.role.is_drained());
 }
+
+#[test]
+fn a_stop_waits_for_the_last_goodbye_without_spinning() {
+    let mut world = World::new();
+    world.established();
+    world.cut = true;
+    let (reply, _waiting) = oneshot::channel();
+    world.command(Command::Streams { reply });
+    world.role.handle_shutdown(world.now, &mut world.front);
+    world.pump();
+    world.now += Duration::from_millis(2500);
+    world.front.handle_timeout(world.now);
+    world.role.handle_timeout(world.now, &mut world.front);
+    assert!(!world.role.is_drained());
+    let due = world.role.poll_timeout();
+    assert!(due.is_none_or(|at| at > world.now));
+}
