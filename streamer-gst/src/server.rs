@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sip::driver::{Socket, local_ip_towards};
 use sip::{Endpoint, StatusCode};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::agent::{Agent, Command, Settings, Shown};
 use crate::config::Config;
@@ -147,17 +148,25 @@ impl Server {
             }
         };
         let painting = async {
-            while let Some(stream) = pictures.recv().await {
-                let result = media.image(&stream).await.unwrap_or_else(|_| {
-                    Err(media::Refusal::NotRunning(
-                        "the streamer is stopping".into(),
-                    ))
-                });
-                if commands
-                    .send(Command::Picture { stream, result })
-                    .await
-                    .is_err()
-                {
+            // Side by side: a picture that takes its time is not waited for by the others.
+            let mut painted = JoinSet::new();
+            loop {
+                let command = tokio::select! {
+                    stream = pictures.recv() => {
+                        let Some(stream) = stream else { return };
+                        let picture = media.image(&stream);
+                        painted.spawn(async move {
+                            let result = picture.await.unwrap_or_else(|_| {
+                                let text = "the streamer is stopping".to_owned();
+                                Err(media::Refusal::NotRunning(text))
+                            });
+                            Command::Picture { stream, result }
+                        });
+                        continue;
+                    }
+                    Some(Ok(command)) = painted.join_next() => command,
+                };
+                if commands.send(command).await.is_err() {
                     return;
                 }
             }

@@ -575,3 +575,29 @@ fn many_calls_are_named_in_several_registers() {
     named.dedup();
     assert_eq!(named.len(), 700);
 }
+
+#[test]
+fn an_ack_of_another_dialog_does_not_keep_a_call_for_ever() {
+    let mut link = Link::registered();
+    let invite = link.invite("test");
+    link.send(invite.clone());
+    link.event(MediaEvent::Answered {
+        viewer: ViewerId(link.agent.last_viewer),
+        result: Ok("v=0".to_owned()),
+    });
+    let answer = link.response();
+    let from = invite.from().clone().with_tag("other");
+    let uri = Uri::at(Some("test"), address(1));
+    let to = answer.to().clone();
+    let ack = Request::new(Method::Ack, uri, from, to, invite.call_id(), 1);
+    link.far.send_request(address(1), ack);
+    link.settle();
+    gone(&mut link);
+    link.wait(200);
+    while let Some(event) = link.far_event() {
+        if let Event::Request { id, request, .. } = event {
+            link.answer((id, request), StatusCode::OK);
+        }
+    }
+    assert_eq!(link.agent.calls.len(), 0);
+}

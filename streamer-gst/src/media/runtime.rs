@@ -57,7 +57,7 @@ pub fn start(config: &Config) -> Result<(MediaHandle, mpsc::Receiver<MediaEvent>
     let snapshot = Arc::default();
     let (events, agent) = mpsc::channel(EVENT_QUEUE);
     let sender = inputs.clone();
-    let jobs: Jobs = Arc::new(spawn);
+    let jobs = jobs()?;
     jobs(
         "warm-up",
         Box::new(move || {
@@ -85,11 +85,34 @@ pub fn start(config: &Config) -> Result<(MediaHandle, mpsc::Receiver<MediaEvent>
     Ok((MediaHandle { inputs, snapshot }, agent))
 }
 
-/// Blocking work gets a thread of its own: it is rare, and one that hangs hinders nobody.
-fn spawn(name: &'static str, job: Box<dyn FnOnce() + Send>) {
-    if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(job) {
-        // The hub's deadlines clear up what this job should have reported.
-        tracing::error!(%error, name, "no thread can be started");
+/// Blocking work gets a thread of its own: it is rare, and one that hangs hinders nobody. Where
+/// the system has no more threads it waits for the one that is kept in reserve, so that ends, of
+/// all things, are not lost.
+fn jobs() -> std::io::Result<Jobs> {
+    let (reserve, waiting) = channel::<Job>();
+    let work = move || waiting.iter().for_each(run_job);
+    thread::Builder::new()
+        .name("reserve".to_owned())
+        .spawn(work)?;
+    Ok(Arc::new(move |name, job| {
+        let job: Job = Arc::new(Mutex::new(Some(job)));
+        let own = job.clone();
+        let thread = thread::Builder::new().name(name.to_owned());
+        if let Err(error) = thread.spawn(move || run_job(own)) {
+            tracing::warn!(%error, name, "no thread can be started");
+            let _ = reserve.send(job);
+        }
+    }))
+}
+
+/// Work that a thread takes out and does.
+type Job = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+#[expect(clippy::needless_pass_by_value, reason = "the last owner drops it")]
+fn run_job(job: Job) {
+    let job = job.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(job) = job {
+        job();
     }
 }
 

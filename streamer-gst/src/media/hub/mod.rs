@@ -155,6 +155,27 @@ pub(in crate::media) struct Hub {
     dirty: bool,
 }
 
+/// What a job reports, whatever becomes of it: a job that panics or is dropped undone must not
+/// be waited for.
+struct Report {
+    inbox: Inbox,
+    input: Option<Input>,
+}
+
+impl Report {
+    fn replace(mut self, input: Input) {
+        self.input = Some(input);
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if let Some(input) = self.input.take() {
+            (self.inbox)(input);
+        }
+    }
+}
+
 /// How far the end of everything has come.
 enum Stop {
     NotYet,
@@ -316,8 +337,13 @@ impl Hub {
         self.publish();
     }
 
-    fn job(&self, name: &'static str, job: impl FnOnce() + Send + 'static) {
-        (self.parts.jobs)(name, Box::new(job));
+    /// Has work done elsewhere that ends in an input, and in `lost` when it is never done.
+    fn job(&self, name: &'static str, lost: Input, work: impl FnOnce() -> Input + Send + 'static) {
+        let report = Report {
+            inbox: self.parts.inbox.clone(),
+            input: Some(lost),
+        };
+        (self.parts.jobs)(name, Box::new(move || report.replace(work())));
     }
 
     fn viewers_changed(&mut self, stream: usize) {

@@ -39,13 +39,12 @@ impl Hub {
         }
         stream.image_until = Some(now + IMAGE_LIMIT);
         let stills = self.parts.stills.clone();
-        let inbox = self.parts.inbox.clone();
-        self.job("still", move || {
-            inbox(Input::ImageMade {
-                stream: index,
-                result: stills(still),
-            });
-        });
+        let made = move |result| Input::ImageMade {
+            stream: index,
+            result,
+        };
+        let lost = made(Err("making the picture was given up".to_owned()));
+        self.job("still", lost, move || made(stills(still)));
     }
 
     pub(super) fn handle_image_made(

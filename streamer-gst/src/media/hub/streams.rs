@@ -161,24 +161,24 @@ impl Hub {
         let sources = self.parts.sources.clone();
         let inbox = self.parts.inbox.clone();
         self.busy += 1;
-        self.job("source-start", move || {
-            let events = inbox.clone();
-            let result = sources.start(
+        let started = move |result| Input::Started {
+            stream: index,
+            run,
+            result,
+        };
+        let lost = started(Err("the start was given up".to_owned()));
+        self.job("source-start", lost, move || {
+            started(sources.start(
                 &description,
                 &fanout,
                 Arc::new(move |event| {
-                    events(Input::Source {
+                    inbox(Input::Source {
                         stream: index,
                         run,
                         event,
                     });
                 }),
-            );
-            inbox(Input::Started {
-                stream: index,
-                run,
-                result,
-            });
+            ))
         });
     }
 
@@ -209,11 +209,11 @@ impl Hub {
 
     pub(super) fn drop_source(&mut self, index: usize, source: Option<Box<dyn Source>>) {
         let Some(source) = source else { return };
-        let inbox = self.parts.inbox.clone();
         self.busy += 1;
-        self.job("source-stop", move || {
+        let stopped = Input::Stopped { stream: index };
+        self.job("source-stop", stopped, move || {
             drop(source);
-            inbox(Input::Stopped { stream: index });
+            Input::Stopped { stream: index }
         });
     }
 

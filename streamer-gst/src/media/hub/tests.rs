@@ -494,3 +494,17 @@ fn stopping_does_not_wait_for_ever() {
     f.hub.handle_timeout(f.now);
     assert!(stopped.try_recv().is_ok());
 }
+
+#[test]
+fn a_viewer_that_no_thread_could_be_had_for_takes_no_place() {
+    let mut f = fixture().live();
+    for viewer in 100..110 {
+        f.open(ViewerId(viewer), OFFER);
+        drop(f.jobs.try_recv().unwrap());
+        f.settle();
+        assert!(matches!(f.refusal(), Refusal::Failed(_)));
+    }
+    f.play(A);
+    f.play(B);
+    assert_eq!(f.hub.viewers.len(), 2);
+}

@@ -108,14 +108,17 @@ impl Hub {
         let engine = self.parts.engine.clone();
         let inbox = self.parts.inbox.clone();
         self.busy += 1;
-        self.job("viewer-open", move || {
-            let events = inbox.clone();
-            let result = engine.open(
+        let lost = Input::Opened {
+            viewer,
+            result: Err("it was given up".to_owned()),
+        };
+        self.job("viewer-open", lost, move || Input::Opened {
+            viewer,
+            result: engine.open(
                 viewer,
                 &plan,
-                Arc::new(move |event| events(Input::Engine(event))),
-            );
-            inbox(Input::Opened { viewer, result });
+                Arc::new(move |event| inbox(Input::Engine(event))),
+            ),
         });
     }
 
@@ -280,11 +283,10 @@ impl Hub {
 
     fn close_engine(&mut self, viewer: ViewerId) {
         let engine = self.parts.engine.clone();
-        let inbox = self.parts.inbox.clone();
         self.busy += 1;
-        self.job("viewer-close", move || {
+        self.job("viewer-close", Input::Closed, move || {
             engine.close(viewer);
-            inbox(Input::Closed);
+            Input::Closed
         });
     }
 

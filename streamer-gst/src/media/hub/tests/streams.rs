@@ -269,3 +269,18 @@ fn a_stream_is_described_as_the_directory_wants_it() {
         })
     );
 }
+
+#[test]
+fn a_stream_that_no_thread_could_be_had_for_is_tried_again() {
+    let mut f = fixture();
+    for _ in 0..5 {
+        drop(f.jobs.try_recv().unwrap());
+        f.settle();
+        assert_eq!(f.status().0, StreamState::Failed);
+        f.now += LAST_RETRY;
+        f.hub.handle_timeout(f.now);
+    }
+    f.settle();
+    f.began(Codec::Vp8);
+    assert_eq!(f.status(), (StreamState::Live, None));
+}
