@@ -249,9 +249,7 @@ impl Role for Agent {
                     self.hang_up(now, &call_id, &reason, endpoint);
                 }
             }
-            Command::Media(
-                MediaEvent::Changed { stream } | MediaEvent::ViewersChanged { stream },
-            ) => {
+            Command::Media(MediaEvent::Changed { stream }) => {
                 self.adopt_streams(now, endpoint);
                 self.tell_news(now, &stream);
             }

@@ -177,13 +177,8 @@ pub enum MediaEvent {
         /// Why, for people.
         reason: String,
     },
-    /// State, error, codecs or image of a stream changed: register again now.
+    /// Something of what [`Media::streams`] shows of a stream changed.
     Changed {
-        /// Its name.
-        stream: String,
-    },
-    /// Only its number of viewers changed: the next refresh is soon enough.
-    ViewersChanged {
         /// Its name.
         stream: String,
     },

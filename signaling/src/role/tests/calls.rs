@@ -331,8 +331,6 @@ fn a_caller_that_gives_our_address_for_its_own_makes_no_loop() {
     let before = world.sent.len();
     world.agents[STREAMER].endpoint.send_request(server, ack);
     world.run_for(SECOND);
-    let to_itself = world.sent[before..]
-        .iter()
-        .filter(|(to, _)| *to == server);
+    let to_itself = world.sent[before..].iter().filter(|(to, _)| *to == server);
     assert_eq!(to_itself.count(), 0);
 }

@@ -346,13 +346,6 @@ impl Hub {
         (self.parts.jobs)(name, Box::new(move || report.replace(work())));
     }
 
-    fn viewers_changed(&mut self, stream: usize) {
-        self.dirty = true;
-        self.events.push(MediaEvent::ViewersChanged {
-            stream: self.streams[stream].description.name.clone(),
-        });
-    }
-
     fn changed(&mut self, stream: usize) {
         self.dirty = true;
         self.events.push(MediaEvent::Changed {

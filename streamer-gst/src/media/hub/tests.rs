@@ -196,10 +196,10 @@ impl Fixture {
         self.hub.handle(self.now, Input::Close { viewer, reason });
     }
 
-    /// Events, without the news about numbers of viewers.
+    /// Events, without the news for the list.
     fn events(&mut self) -> Vec<MediaEvent> {
         let mut events = self.hub.poll_event();
-        events.retain(|event| !matches!(event, MediaEvent::ViewersChanged { .. }));
+        events.retain(|event| !matches!(event, MediaEvent::Changed { .. }));
         events
     }
 

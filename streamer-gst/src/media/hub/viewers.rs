@@ -252,7 +252,7 @@ impl Hub {
         let new = self.viewers.insert(id, Viewer { stream, state }).is_none();
         if new {
             self.streams[stream].viewers += 1;
-            self.viewers_changed(stream);
+            self.changed(stream);
         }
     }
 
@@ -262,7 +262,7 @@ impl Hub {
         let stream = &mut self.streams[viewer.stream];
         stream.viewers = stream.viewers.saturating_sub(1);
         stream.fanout.leave(id);
-        self.viewers_changed(viewer.stream);
+        self.changed(viewer.stream);
         Some(viewer)
     }
 

@@ -18,7 +18,7 @@ fn a_failing_source_is_tried_again_ever_more_slowly() {
         (StreamState::Failed, Some("no camera".to_owned()))
     );
     // One piece of news, not seven.
-    assert_eq!(f.events().len(), 1);
+    assert_eq!(f.hub.poll_event().len(), 1);
     f.open(A, OFFER);
     assert!(matches!(f.refusal(), Refusal::NotRunning(text) if text.contains("no camera")));
     f.sources.state.lock().unwrap().refuse = None;
