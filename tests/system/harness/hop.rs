@@ -46,6 +46,50 @@ pub struct Datagram {
     pub bytes: Vec<u8>,
 }
 
+/// A SIP message of a call, of those that were passed on.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Its Call-ID.
+    pub call: String,
+    /// Its method, and for an answer the code, too: `INVITE`, `INVITE 202`, `ACK`, …
+    pub what: String,
+    /// The tag of its To header; empty when there is none yet.
+    pub to_tag: String,
+}
+
+impl Datagram {
+    /// What is in it, if that is a message of a call: registrations and lists are none.
+    fn message(&self) -> Option<Message> {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let mut lines = text.lines();
+        let first = lines.next()?;
+        let headers: Vec<_> = lines
+            .take_while(|line| !line.is_empty())
+            .filter_map(|line| line.split_once(':'))
+            .collect();
+        let header = |name: &str| {
+            let mut all = headers.iter();
+            all.find_map(|(each, value)| each.eq_ignore_ascii_case(name).then_some(value.trim()))
+        };
+        let method = header("CSeq")?.split_whitespace().nth(1)?;
+        if ["REGISTER", "OPTIONS"].contains(&method) {
+            return None;
+        }
+        let code = first
+            .strip_prefix("SIP/2.0 ")
+            .and_then(|rest| rest.get(..3));
+        Some(Message {
+            call: header("Call-ID")?.to_owned(),
+            what: code.map_or_else(|| method.to_owned(), |code| format!("{method} {code}")),
+            to_tag: header("To")?
+                .split(';')
+                .find_map(|part| part.trim().strip_prefix("tag="))
+                .unwrap_or_default()
+                .to_owned(),
+        })
+    }
+}
+
 impl Hop {
     /// A hop towards `signaling` that loses nothing yet.
     pub fn start(signaling: SocketAddr, seed: u64) -> Self {
@@ -105,6 +149,12 @@ impl Hop {
     /// Everything passed on so far, in order.
     pub fn recording(&self) -> Vec<Datagram> {
         self.shared.recording.lock().unwrap().clone()
+    }
+
+    /// The messages of calls among that, in order.
+    pub fn messages(&self) -> Vec<Message> {
+        let recording = self.shared.recording.lock().unwrap();
+        recording.iter().filter_map(Datagram::message).collect()
     }
 }
 

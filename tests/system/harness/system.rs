@@ -162,6 +162,16 @@ impl System {
         Setup::new(streams).start()
     }
 
+    /// The hops of front and streamer.
+    ///
+    /// # Panics
+    ///
+    /// Without [`Setup::hops`].
+    #[track_caller]
+    pub fn hops(&self) -> [&Hop; 2] {
+        [&self.front_hop, &self.streamer_hop].map(|hop| hop.as_ref().expect("hops were set up"))
+    }
+
     /// A page of the front.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.front.addr("http"))
