@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::browser::{Browser, Page};
 use super::{System, eventually, seconds};
 
@@ -45,6 +47,33 @@ impl Page<'_> {
         });
         self.shows_video(limit);
         start.elapsed()
+    }
+
+    /// Has the page note, from its next click on, what it says under the picture, and when.
+    #[track_caller]
+    pub fn notes_what_it_says(&self) {
+        self.evaluate(
+            "addEventListener('click', () => {
+                const status = document.querySelector('#status');
+                const clicked = performance.now();
+                window.said = [];
+                new MutationObserver(() => {
+                    window.said.push([performance.now() - clicked, status.textContent]);
+                }).observe(status, { childList: true, characterData: true, subtree: true });
+            }, { capture: true, once: true })",
+        );
+    }
+
+    /// What it said since, each with the time from the click.
+    #[track_caller]
+    pub fn noted(&self) -> Vec<(Duration, String)> {
+        let said = self.evaluate("window.said");
+        let each = |pair: &Value| {
+            let after = pair[0].as_f64().expect("a time");
+            let text = pair[1].as_str().expect("a text").to_owned();
+            (Duration::from_secs_f64(after / 1000.0), text)
+        };
+        said.as_array().expect("a list").iter().map(each).collect()
     }
 
     /// Does `action` to a page that plays, and returns how long from its beginning it took until
