@@ -92,24 +92,29 @@
   /** @type {{ shown: number, media: number }[]} */
   let frames = [];
 
-  /** Begins (again) to note when each frame is shown and which moment of the stream it shows. */
+  /** Begins (again) to note when each frame goes to the screen and which moment it shows. */
   const watchFrames = () => {
     frames = [];
     const noted = frames;
     const element = video();
     /** @type {VideoFrameRequestCallback} */
-    const note = (now, { rtpTimestamp, mediaTime }) => {
+    const note = (_, { presentationTime, rtpTimestamp, mediaTime }) => {
       if (noted !== frames || !element) {
         return;
       }
       // The RTP clock of video runs at 90 kHz.
-      noted.push({ shown: now, media: rtpTimestamp ? rtpTimestamp / 90 : mediaTime * 1000 });
+      const media = rtpTimestamp ? rtpTimestamp / 90 : mediaTime * 1000;
+      // Not when this function runs: a busy page is no frozen picture.
+      noted.push({ shown: presentationTime, media });
       element.requestVideoFrameCallback(note);
     };
     element?.requestVideoFrameCallback(note);
   };
 
-  /** Frames noted so far and the longest time between two of them, in milliseconds. */
+  /**
+   * Frames noted so far and the longest time between two of them in milliseconds: on the screen,
+   * and in the stream's own time.
+   */
   const frameGaps = () => {
     let shown = 0;
     let media = 0;

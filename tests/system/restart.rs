@@ -6,15 +6,38 @@ use crate::harness::browser::{Kind, Page};
 use crate::harness::page::{self, watch};
 use crate::harness::{Browser, System, eventually, in_time, seconds};
 
-/// The longest a picture may stand still meanwhile.
+/// The longest a picture may stand still, or jump ahead, meanwhile.
 const GAP: Duration = Duration::from_millis(200);
-/// Plays three seconds and returns the longest gap between two frames in there.
+
+/// Plays on until three seconds of frames were noted, and returns the longest gap between two.
 #[track_caller]
 fn longest_gap(page: &Page<'_>) -> Duration {
     eventually("three seconds of frames were noted", seconds(20), || {
         page.frame_gaps().0 >= 90
     });
     page.frame_gaps().1
+}
+
+/// Fails when `disturb` disturbs the picture for longer than [`GAP`]. On a machine so busy that the
+/// picture stands still for that long by itself, only what is longer than that counts.
+#[track_caller]
+fn the_picture_goes_on(what: &str, page: &Page<'_>, mut disturb: impl FnMut()) {
+    let mut undisturbed = Duration::ZERO;
+    in_time(&format!("{what}: longest gap in the picture"), GAP, || {
+        page.watch_frames();
+        disturb();
+        let gap = longest_gap(page);
+        if gap <= GAP {
+            return gap;
+        }
+        page.watch_frames();
+        undisturbed = undisturbed.max(longest_gap(page));
+        if undisturbed > GAP {
+            gap.saturating_sub(undisturbed)
+        } else {
+            gap
+        }
+    });
 }
 
 #[test]
@@ -32,26 +55,20 @@ fn signaling_dies_and_returns_without_a_gap_in_the_picture() {
     };
     stored(&system);
 
-    in_time(
-        "signaling killed and started again: longest gap in the picture",
-        GAP,
-        || {
-            page.watch_frames();
-            system.signaling.kill();
-            system.signaling.restart();
-            let whole = eventually("the directory is whole", seconds(10), || {
-                system
-                    .entry("test")
-                    .is_some_and(|entry| entry["live"] == true)
-            });
-            assert!(
-                whole <= seconds(5),
-                "the directory was whole after {whole:?}"
-            );
-            stored(&system);
-            longest_gap(&page)
-        },
-    );
+    the_picture_goes_on("signaling killed and started again", &page, || {
+        system.signaling.kill();
+        system.signaling.restart();
+        let whole = eventually("the directory is whole", seconds(10), || {
+            system
+                .entry("test")
+                .is_some_and(|entry| entry["live"] == true)
+        });
+        assert!(
+            whole <= seconds(5),
+            "the directory was whole after {whole:?}"
+        );
+        stored(&system);
+    });
     assert_eq!(page.stats().connections, 1, "the page had to connect again");
 
     page.click(page::STOP);
@@ -64,12 +81,13 @@ fn front_dies_and_returns_without_a_gap_in_the_picture() {
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
     page.plays(seconds(10));
-    in_time("front killed: longest gap in the picture", GAP, || {
-        page.watch_frames();
+    the_picture_goes_on("front killed and started again", &page, || {
         system.front.kill();
-        let gap = longest_gap(&page);
+        longest_gap(&page);
         system.front.restart();
-        gap
+        eventually("the page knows that it is back", seconds(10), || {
+            page.text(page::STATUS) == "Playing."
+        });
     });
     assert_eq!(page.stats().connections, 1, "the page had to connect again");
 }

@@ -315,15 +315,16 @@ impl Page<'_> {
         self.evaluate("probe.watchFrames()");
     }
 
-    /// Frames noted since [`Page::watch_frames`], and the longest gap in the media's own time.
+    /// Frames noted since [`Page::watch_frames`], and the longest gap between two: the time that
+    /// one stood on the screen, or the piece of the stream that was skipped.
     #[track_caller]
     pub fn frame_gaps(&self) -> (u64, Duration) {
         let gaps = self.evaluate("probe.frameGaps()");
-        let longest = gaps["media"].as_f64().unwrap_or(f64::INFINITY);
+        let gap = |name: &str| {
+            let milliseconds = gaps[name].as_f64().unwrap_or(f64::INFINITY);
+            Duration::try_from_secs_f64(milliseconds / 1000.0).unwrap_or(seconds(3600))
+        };
         let frames = gaps["frames"].as_u64().unwrap_or_default();
-        (
-            frames,
-            Duration::try_from_secs_f64(longest / 1000.0).unwrap_or(seconds(3600)),
-        )
+        (frames, gap("shown").max(gap("media")))
     }
 }
