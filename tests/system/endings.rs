@@ -2,24 +2,31 @@
 
 use crate::harness::browser::Kind;
 use crate::harness::page::{self, watch};
+use crate::harness::system::Rest;
 use crate::harness::{Browser, System, eventually, in_time, measure, seconds, whep};
 
 /// A system that has had its first call, so that what is loaded once is loaded, and a browser.
 fn warm(kind: Kind) -> (System, Browser) {
     let system = System::start(&["test"]);
+    let browser = had_a_call(&system, kind);
+    (system, browser)
+}
+
+/// A browser that has played from this system, and stopped.
+fn had_a_call(system: &System, kind: Kind) -> Browser {
     let browser = Browser::launch(kind);
-    let page = watch(&browser, &system, "test");
+    let page = watch(&browser, system, "test");
     page.plays(seconds(10));
     page.close();
     eventually("the first call ends", seconds(5), || {
         system.streamer.number("/viewers") == 0
     });
-    (system, browser)
+    browser
 }
 
 fn stop_button_ends_the_call(kind: Kind) {
     let (system, browser) = warm(kind);
-    let before = system.at_rest();
+    let before = system.at_rest().beside_a_browser();
     in_time(
         &format!("{kind:?}, stop button: all is given back"),
         seconds(1),
@@ -51,7 +58,7 @@ fn stop_button_ends_the_call_in_firefox() {
 
 fn closed_tab_ends_the_call(kind: Kind) {
     let (system, browser) = warm(kind);
-    let before = system.at_rest();
+    let before = system.at_rest().beside_a_browser();
     in_time(
         &format!("{kind:?}, closed tab: all is given back"),
         seconds(1),
@@ -76,8 +83,14 @@ fn closed_tab_ends_the_call_in_firefox() {
 }
 
 fn killed_browser_is_noticed(kind: Kind) {
-    let (system, browser) = warm(kind);
-    let before = system.at_rest();
+    let system = System::start(&["test"]);
+    // Of front no connection of the browser's may be left, so it counts from before there was one.
+    let front_descriptors = system.at_rest().front_descriptors;
+    let browser = had_a_call(&system, kind);
+    let before = Rest {
+        front_descriptors,
+        ..system.at_rest()
+    };
     let page = watch(&browser, &system, "test");
     page.plays(seconds(10));
     browser.kill();
@@ -103,6 +116,7 @@ fn killed_firefox_is_noticed_within_10_seconds() {
 #[test]
 fn a_streamer_that_is_stopped_says_so_to_its_viewers() {
     let (mut system, browser) = warm(Kind::Chromium);
+    let before = system.at_rest().beside_a_browser();
     in_time("streamer stopped: the page knows", seconds(1), || {
         let page = watch(&browser, &system, "test");
         page.plays(seconds(10));
@@ -116,13 +130,15 @@ fn a_streamer_that_is_stopped_says_so_to_its_viewers() {
             state["calls"] == 0 && state["sessions"] == 0 && state["streamers"] == 0
         });
         eventually("front forgot the call", seconds(2), || {
-            system.front.number("/calls") == 0
+            let state = system.front.state();
+            state["calls"] == 0 && state["sessions"] == 0
         });
         eventually("so did the store", seconds(2), || {
             system.stored_sessions() == 0
         });
         system.streamer.restart();
         system.wait_live("test");
+        system.settles(&before);
         told
     });
     system.assert_quiet();
@@ -131,6 +147,7 @@ fn a_streamer_that_is_stopped_says_so_to_its_viewers() {
 #[test]
 fn a_streamer_that_dies_is_missed_and_its_successor_plays() {
     let (mut system, browser) = warm(Kind::Chromium);
+    let before = system.at_rest().beside_a_browser();
     let page = watch(&browser, &system, "test");
     let die_and_return = |system: &mut System| {
         page.plays(seconds(10));
@@ -158,6 +175,12 @@ fn a_streamer_that_dies_is_missed_and_its_successor_plays() {
             page.plays(seconds(15))
         },
     );
+    page.click(page::STOP);
+    // Front's BYEs to those that died are given up after 64 × T1.
+    eventually("nobody holds a call", seconds(40), || {
+        system.rest().has_no_call()
+    });
+    system.settles(&before);
 }
 
 #[test]
@@ -173,6 +196,7 @@ fn all_programs_end_at_sigterm_in_the_middle_of_a_call() {
         let status = program.terminate();
         assert!(status.success(), "{status}\n{}", program.log());
     }
+    assert_eq!(system.stored_sessions(), 0);
     system.assert_quiet();
 }
 

@@ -335,7 +335,7 @@ fn a_web_server_that_is_away_is_said_and_found_again() {
 /// A front that dies leaves the media alone; the page says so, and stop still ends the call.
 fn a_page_outlives_its_front(kind: Kind) {
     let mut system = System::start(&["test"]);
-    let before = system.at_rest();
+    let before = system.at_rest().beside_a_browser();
     let browser = Browser::launch(kind);
     let page = watch(&browser, &system, "test");
     page.plays(seconds(10));

@@ -43,7 +43,7 @@ fn the_picture_goes_on(what: &str, page: &Page<'_>, mut disturb: impl FnMut()) {
 #[test]
 fn signaling_dies_and_returns_without_a_gap_in_the_picture() {
     let mut system = System::start(&["test"]);
-    let before = system.at_rest();
+    let before = system.at_rest().beside_a_browser();
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
     page.plays(seconds(10));
@@ -78,6 +78,7 @@ fn signaling_dies_and_returns_without_a_gap_in_the_picture() {
 #[test]
 fn front_dies_and_returns_without_a_gap_in_the_picture() {
     let mut system = System::start(&["test"]);
+    let before = system.at_rest().beside_a_browser();
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
     page.plays(seconds(10));
@@ -90,11 +91,15 @@ fn front_dies_and_returns_without_a_gap_in_the_picture() {
         });
     });
     assert_eq!(page.stats().connections, 1, "the page had to connect again");
+
+    page.click(page::STOP);
+    system.settles(&before);
 }
 
 #[test]
 fn a_browser_that_leaves_while_front_is_dead_is_missed() {
     let mut system = System::start(&["test"]);
+    let before = system.at_rest();
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
     page.plays(seconds(10));
@@ -110,11 +115,14 @@ fn a_browser_that_leaves_while_front_is_dead_is_missed() {
             && system.signaling.number("/sessions") == 0
             && system.stored_sessions() == 0
     });
+    system.front.restart();
+    system.settles(&before);
 }
 
 #[test]
 fn the_page_recovers_by_itself_after_front_and_streamer_were_gone() {
     let mut system = System::start(&["test"]);
+    let before = system.at_rest().beside_a_browser();
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
     page.plays(seconds(10));
@@ -124,4 +132,6 @@ fn the_page_recovers_by_itself_after_front_and_streamer_were_gone() {
     system.front.restart();
     system.streamer.restart();
     page.plays(seconds(20));
+    page.click(page::STOP);
+    system.settles(&before);
 }

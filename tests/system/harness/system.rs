@@ -150,9 +150,10 @@ pub struct Rest {
     pub signaling: [u64; 3],
     /// Calls and sessions of front.
     pub front: [u64; 2],
-    /// Open descriptors of streamer and signaling. Front's come and go with the browser's
-    /// connections and are looked at where the browser is gone.
+    /// Open descriptors of streamer and signaling.
     pub descriptors: [u64; 2],
+    /// Open descriptors of front; `None` where they are not compared.
+    pub front_descriptors: Option<u64>,
 }
 
 impl System {
@@ -237,6 +238,7 @@ impl System {
                 number(&streamer, "/process/fds"),
                 number(&signaling, "/process/fds"),
             ],
+            front_descriptors: Some(number(&front, "/process/fds")),
         }
     }
 
@@ -288,6 +290,16 @@ impl Rest {
         self.streamer == [0; 2] && self.signaling == [0; 3] && self.front == [0; 2]
     }
 
+    /// The same for a browser that stays: it keeps connections to front open, and opens and closes
+    /// them as it likes.
+    #[must_use]
+    pub fn beside_a_browser(self) -> Self {
+        Self {
+            front_descriptors: None,
+            ..self
+        }
+    }
+
     /// Whether this holds no more than `before`.
     fn is_within(&self, before: &Self) -> bool {
         let fewer =
@@ -296,5 +308,6 @@ impl Rest {
             && fewer(&self.signaling, &before.signaling)
             && fewer(&self.front, &before.front)
             && fewer(&self.descriptors, &before.descriptors)
+            && (before.front_descriptors).is_none_or(|then| self.front_descriptors <= Some(then))
     }
 }
