@@ -127,5 +127,27 @@
     return { frames: frames.length, shown: Math.max(shown, sinceLast), media };
   };
 
-  Object.assign(window, { probe: { stats, watchFrames, frameGaps } });
+  /** @type {number | null} */
+  let clickTook = null;
+
+  /** Begins to time the next click, up to the first decoded frame and the first sound. */
+  const timeClick = () => {
+    clickTook = null;
+    const look = async (/** @type {number} */ clicked) => {
+      const report = (await connections.at(-1)?.getStats()) ?? new Map();
+      const inbound = [...report.values()].filter(({ type }) => type === "inbound-rtp");
+      const seen = inbound.some(({ framesDecoded }) => framesDecoded > 0);
+      const heard = inbound.some(({ kind, packetsReceived }) => kind === "audio" && packetsReceived > 0);
+      if (seen && heard) clickTook = performance.now() - clicked;
+      else setTimeout(look, 10, clicked);
+    };
+    const options = { capture: true, once: true };
+    addEventListener("click", () => void look(performance.now()), options);
+  };
+
+  /** Milliseconds that took; null as long as it goes on. */
+  const clickToMedia = () => clickTook;
+
+  const probe = { stats, watchFrames, frameGaps, timeClick, clickToMedia };
+  Object.assign(window, { probe });
 }

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, reason = "a step that fails must fail the test")]
 
 mod cancel;
+mod cards;
 mod descriptions;
 mod endings;
 mod harness;

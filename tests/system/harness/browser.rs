@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{eventually, seconds};
+use super::{eventually, seconds, wait_for};
 
 /// Above every limit the driver has itself: reaching it means that the driver hangs.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -326,5 +326,17 @@ impl Page<'_> {
         };
         let frames = gaps["frames"].as_u64().unwrap_or_default();
         (frames, gap("shown").max(gap("media")))
+    }
+
+    /// How long it takes from a click on what `selector` finds until the first picture is decoded
+    /// and the first sound arrives, by the page's own clock.
+    #[track_caller]
+    pub fn click_to_media(&self, selector: &str) -> Duration {
+        self.evaluate("probe.timeClick()");
+        self.click(selector);
+        wait_for("picture and sound after a click", seconds(10), || {
+            let took = self.evaluate("probe.clickToMedia()").as_f64()?;
+            Some(Duration::from_secs_f64(took / 1000.0))
+        })
     }
 }
