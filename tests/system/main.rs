@@ -16,6 +16,8 @@ mod descriptions;
 mod endings;
 mod harness;
 mod loss;
+#[path = "../../streamer-gst/src/mutation.rs"]
+mod mutation;
 mod offers;
 mod playing;
 mod programs;

@@ -1,9 +1,9 @@
 //! Offers of every kind through the whole way, front to webrtcbin: each is answered or refused,
 //! and the programs live on.
 
-use crate::harness::hop::Die;
 use crate::harness::http::{self, Response};
 use crate::harness::{System, eventually, measure, seconds, whep};
+use crate::mutation::{Random, mutate, restructure};
 
 /// What a refused offer becomes on the way to HTTP: 400, 413, 415, and 422 for SIP's 488.
 const REFUSALS: [u16; 4] = [400, 413, 415, 422];
@@ -124,7 +124,7 @@ fn offers_that_cannot_work_are_refused() {
 }
 
 #[test]
-fn odd_offers_are_answered_or_refused_but_never_hang() {
+fn odd_offers_are_answered_or_refused_as_they_deserve() {
     let system = System::start(&["test"]);
     let chromium = whep::recorded("chromium");
     let text = String::from_utf8(chromium.clone()).unwrap();
@@ -132,18 +132,32 @@ fn odd_offers_are_answered_or_refused_but_never_hang() {
         .lines()
         .find(|line| line.starts_with("a=extmap:"))
         .expect("an extension");
+    let h264 = whep::recorded("chromium-h264-only");
+    let (picture, _) = str::from_utf8(&h264)
+        .unwrap()
+        .split_once("m=audio")
+        .unwrap();
+    let h264_only = replaced(picture.as_bytes(), "BUNDLE 0 1", "BUNDLE 0");
     let twice = replaced(&chromium, extmap, &format!("{extmap}\r\n{extmap}-other"));
     let cases = [
         (
+            201,
             "no mid and no BUNDLE",
             without(&chromium, &["a=mid", "a=group:BUNDLE"]),
         ),
         (
-            "bad BUNDLE",
+            422,
+            "a BUNDLE of what is not there",
             replaced(&chromium, "a=group:BUNDLE 0", "a=group:BUNDLE 7 8"),
         ),
-        ("one extmap id twice", twice),
         (
+            422,
+            "a BUNDLE without the picture",
+            replaced(&chromium, "a=group:BUNDLE 0 1", "a=group:BUNDLE 1"),
+        ),
+        (422, "one extmap id twice", twice),
+        (
+            422,
             "a fingerprint of nonsense",
             replaced(
                 &chromium,
@@ -151,14 +165,23 @@ fn odd_offers_are_answered_or_refused_but_never_hang() {
                 "a=fingerprint:sha-256 ZZ",
             ),
         ),
-        ("h264 only", whep::recorded("chromium-h264-only")),
-        ("cut in the middle", chromium[..chromium.len() / 2].to_vec()),
-        ("bare line feeds", replaced(&chromium, "\r\n", "\n")),
+        (422, "H.264 only", h264_only),
+        (201, "H.264 and sound", h264),
+        (
+            422,
+            "cut in the middle",
+            chromium[..chromium.len() / 2].to_vec(),
+        ),
+        (201, "bare line feeds", replaced(&chromium, "\r\n", "\n")),
     ];
-    for (name, offer) in cases {
+    for (status, name, offer) in cases {
         let answer = try_offer(&system, "test", &offer);
-        let fine = answer.status == 201 || REFUSALS.contains(&answer.status);
-        assert!(fine, "{name}: {} {}", answer.status, answer.text());
+        assert_eq!(answer.status, status, "{name}: {}", answer.text());
+        let kind = match status {
+            201 => "application/sdp",
+            _ => "application/problem+json",
+        };
+        assert_eq!(answer.header("content-type"), Some(kind), "{name}");
     }
     lives_on(&system);
 }
@@ -167,12 +190,18 @@ fn odd_offers_are_answered_or_refused_but_never_hang() {
 fn mutated_offers_never_end_the_streamer() {
     let system = System::start(&["test"]);
     let offers = whep::all_recorded();
-    let mut die = Die(300);
+    let mut random = Random::new(300);
     let mutations = measure::times(300, 2000);
     let mut answered = 0;
     for turn in 0..mutations {
-        let (name, offer) = &offers[die.roll(offers.len() as u64) as usize];
-        let mutated = mutated(offer, &mut die);
+        let (name, offer) = &offers[random.below(offers.len())];
+        let offer = str::from_utf8(offer).unwrap();
+        // Half of them with damaged lines, half with sound lines in a wrong whole.
+        let mutated = if turn % 2 == 0 {
+            mutate(offer, &mut random)
+        } else {
+            restructure(offer, &mut random).into_bytes()
+        };
         let answer = whep::call(system.http(), "test", &mutated);
         let answer = answer.unwrap_or_else(|error| panic!("mutation {turn} of {name}: {error}"));
         let fine = answer.status == 201 || REFUSALS.contains(&answer.status);
@@ -191,38 +220,4 @@ fn mutated_offers_never_end_the_streamer() {
         "mutated offers, none of which ended or hung a program",
         &format!("{mutations}: {answered} answered, {refused} refused"),
     );
-}
-
-/// `offer` with one to four small damages.
-fn mutated(offer: &[u8], die: &mut Die) -> Vec<u8> {
-    let mut lines: Vec<Vec<u8>> = offer
-        .split_inclusive(|&byte| byte == b'\n')
-        .map(<[u8]>::to_vec)
-        .collect();
-    for _ in 0..=die.roll(4) {
-        if lines.is_empty() {
-            break;
-        }
-        let at = die.roll(lines.len() as u64) as usize;
-        match die.roll(6) {
-            0 => {
-                lines.remove(at);
-            }
-            1 => lines.insert(at, lines[at].clone()),
-            2 => {
-                let other = die.roll(lines.len() as u64) as usize;
-                lines.swap(at, other);
-            }
-            3 => {
-                let place = die.roll(lines[at].len() as u64) as usize;
-                lines[at][place] = die.roll(256) as u8;
-            }
-            4 => {
-                let keep = die.roll(lines[at].len() as u64) as usize;
-                lines[at].truncate(keep);
-            }
-            _ => lines.truncate(at),
-        }
-    }
-    lines.concat()
 }
