@@ -155,7 +155,7 @@ function hue(name) {
 
 /** @param {import("./streams.js").Stream} stream */
 function stateName(stream) {
-  if (stream.live) return "Live";
+  if (stream.live) return stream.state === "idle" ? "Ready" : "Live";
   if (stream.state === "starting") return "Starting";
   return stream.state === "failed" ? "Not working" : "Offline";
 }
