@@ -64,6 +64,7 @@
       audioPackets: 0,
       audioEnergy: 0,
       audioSeconds: 0,
+      audioConcealed: 0,
       audioCodec: "",
       picture: picture(),
     };
@@ -83,13 +84,14 @@
         result.audioPackets = entry.packetsReceived ?? 0;
         result.audioEnergy = entry.totalAudioEnergy ?? 0;
         result.audioSeconds = entry.totalSamplesDuration ?? 0;
+        result.audioConcealed = (entry.concealedSamples ?? 0) / 48_000;
         result.audioCodec = codec;
       }
     }
     return result;
   };
 
-  /** @type {{ shown: number, media: number }[]} */
+  /** @type {{ shown: number, media: number, width: number }[]} */
   let frames = [];
 
   /** Begins (again) to note when each frame is shown and which moment of the stream it shows. */
@@ -98,12 +100,13 @@
     const noted = frames;
     const element = video();
     /** @type {VideoFrameRequestCallback} */
-    const note = (now, { rtpTimestamp, mediaTime }) => {
+    const note = (now, { rtpTimestamp, mediaTime, width }) => {
       if (noted !== frames || !element) {
         return;
       }
       // The RTP clock of video runs at 90 kHz.
-      noted.push({ shown: now, media: rtpTimestamp ? rtpTimestamp / 90 : mediaTime * 1000 });
+      const media = rtpTimestamp ? rtpTimestamp / 90 : mediaTime * 1000;
+      noted.push({ shown: now, media, width });
       element.requestVideoFrameCallback(note);
     };
     element?.requestVideoFrameCallback(note);
@@ -122,5 +125,15 @@
     return { frames: frames.length, shown: Math.max(shown, sinceLast), media };
   };
 
-  Object.assign(window, { probe: { stats, watchFrames, frameGaps } });
+  /**
+   * When the first frame of this width since `watchFrames` was shown, in milliseconds of the
+   * Unix epoch, or null.
+   * @param {number} width
+   */
+  const shownInWidth = (width) => {
+    const frame = frames.find((each) => each.width === width);
+    return frame ? performance.timeOrigin + frame.shown : null;
+  };
+
+  Object.assign(window, { probe: { stats, watchFrames, frameGaps, shownInWidth } });
 }

@@ -20,4 +20,5 @@ mod playing;
 mod programs;
 mod restart;
 mod selftest;
+mod swap;
 mod wire;

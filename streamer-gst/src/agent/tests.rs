@@ -616,7 +616,10 @@ fn a_stream_that_is_gone_is_withdrawn_and_registers_when_it_returns() {
     };
     let withdrawal = news(&mut link, true);
     assert_eq!(withdrawal.1.headers.get(Name::Expires), Some("0"));
-    let (call_id, cseq) = (withdrawal.1.call_id().to_owned(), withdrawal.1.cseq().number);
+    let (call_id, cseq) = (
+        withdrawal.1.call_id().to_owned(),
+        withdrawal.1.cseq().number,
+    );
     link.answer(withdrawal, StatusCode::OK);
     link.wait(100);
     assert!(link.far_event().is_none());

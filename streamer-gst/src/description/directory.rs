@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{Description, EXTENSION, Error, is_valid_name};
@@ -155,37 +155,43 @@ fn watch(
 /// Waits until something has changed and everybody has finished writing; `None` at the end.
 fn next_change(inbox: &Receiver<Event>) -> Option<()> {
     let mut writing = HashSet::new();
-    let mut changed = false;
+    let mut limit = None::<Instant>;
     loop {
-        let event = if !changed {
-            inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else if writing.is_empty() {
-            inbox.recv_timeout(QUIET)
-        } else {
-            inbox.recv_timeout(WRITING_LIMIT)
+        let event = match limit {
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(limit) => {
+                let left = limit.saturating_duration_since(Instant::now());
+                let wait = if writing.is_empty() { QUIET } else { left };
+                inbox.recv_timeout(wait.min(left))
+            }
         };
-        match event {
-            Ok(Ok(event)) => match event.kind {
-                EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
-                    for path in &event.paths {
-                        writing.remove(path);
-                    }
-                    changed = true;
-                }
-                // Our own reading is no change.
-                EventKind::Access(_) => {}
-                EventKind::Modify(notify::event::ModifyKind::Data(_)) => {
-                    writing.extend(event.paths);
-                    changed = true;
-                }
-                _ => changed = true,
-            },
-            // Perhaps something was missed: look at everything.
-            Ok(Err(_)) => changed = true,
+        let event = match event {
+            Ok(Ok(event)) => event,
+            // Perhaps something was missed: everything is looked at.
+            Ok(Err(_)) => notify::Event::new(EventKind::Any),
             Err(RecvTimeoutError::Timeout) => return Some(()),
             Err(RecvTimeoutError::Disconnected) => return None,
+        };
+        if !event.paths.is_empty() && !event.paths.iter().any(|path| concerns_us(path)) {
+            continue;
         }
+        match event.kind {
+            EventKind::Modify(ModifyKind::Data(_)) => writing.extend(event.paths),
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Remove(_) => writing.retain(|path| !event.paths.contains(path)),
+            // Our own reading is no change.
+            EventKind::Access(_) => continue,
+            _ => {}
+        }
+        limit.get_or_insert_with(|| Instant::now() + WRITING_LIMIT);
     }
+}
+
+/// Descriptions and directories, but not what else may be written beside them.
+fn concerns_us(path: &Path) -> bool {
+    path.extension()
+        .is_none_or(|extension| extension == EXTENSION)
 }
 
 #[cfg(test)]
@@ -247,6 +253,9 @@ mod tests {
         let loaded = told.recv_timeout(PATIENCE).unwrap();
         assert_eq!(loaded[0].result.as_ref().unwrap().title[""], "A");
 
+        // A log that is written all the time keeps nobody waiting.
+        let mut log = fs::File::create(directory.path().join("a.log")).unwrap();
+        log.write_all(b"line").unwrap();
         let other = directory.path().join("other");
         fs::write(&other, BODY).unwrap();
         fs::rename(&other, directory.path().join("b.launch")).unwrap();
