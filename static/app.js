@@ -136,11 +136,20 @@ function fillCard(item, stream) {
   const viewers = stream.viewers ?? 0;
   one(".viewers b", HTMLElement, card).textContent = String(viewers);
   one(".viewers .unseen", HTMLElement, card).textContent = viewers === 1 ? " viewer" : " viewers";
-  const problem = one(".problem", HTMLElement, card);
-  problem.textContent = stream.error ?? "";
-  problem.hidden = !stream.error;
+  showProblem(one(".problem", HTMLElement, card), stream);
   fillFacts(one(".facts", HTMLElement, card), stream);
   picture(one("img", HTMLImageElement, card), stream);
+}
+
+/**
+ * Why a stream does not play, or not what its description says by now.
+ * @param {HTMLElement} element
+ * @param {import("./streams.js").Stream | undefined} stream
+ */
+function showProblem(element, stream) {
+  const error = stream?.error ?? "";
+  element.textContent = error && stream?.state === "live" ? `Changed, but not on air: ${error}` : error;
+  element.hidden = !error;
 }
 
 /**
@@ -155,7 +164,7 @@ function hue(name) {
 
 /** @param {import("./streams.js").Stream} stream */
 function stateName(stream) {
-  if (stream.live) return "Live";
+  if (stream.live) return stream.state === "idle" ? "Ready" : "Live";
   if (stream.state === "starting") return "Starting";
   return stream.state === "failed" ? "Not working" : "Offline";
 }
@@ -224,6 +233,7 @@ function showAbout() {
   document.title = `${title} · Rusticast`;
   about("title").textContent = title;
   about("description").textContent = localized(stream?.description);
+  showProblem(about("problem"), stream);
   root.dataset.live = String(stream?.live ?? false);
   if (stream && !video.poster) video.poster = pictureOf(stream);
   fillFacts(about("facts"), stream ?? { name: watched, live: false });

@@ -14,7 +14,7 @@
  * | `ended` | the streamer ended the call a moment ago; tries again by itself |
  */
 
-import { Whep, WhepError } from "./whep.js";
+import { Whep, WhepError, missingCodecs } from "./whep.js";
 
 /** @typedef {"idle" | "connecting" | "playing" | "waiting" | "failed" | "ended"} State */
 
@@ -48,7 +48,7 @@ const RECENT = 120_000;
  * longer, so that a streamer that is merely slow gets to answer. */
 const RECENT_ANSWER_LIMIT = 2000;
 /** The limit of any attempt: the signaling server gives a call up after 32 s. */
-const ANSWER_LIMIT = 34_000;
+const ANSWER_LIMIT = 32_700;
 /** Pauses between attempts while the stream is expected back. */
 const RECENT_PAUSES = [300, 900, 1200];
 /** Pauses between attempts otherwise. */
@@ -86,6 +86,8 @@ export class Player extends EventTarget {
     this.hasAudio = false;
     /** @type {string[]} */
     this.codecs = [];
+    /** The stream's codecs are other ones than the list says, which will follow. */
+    this.outdated = false;
     /** What the list said of the stream when it was last looked at. */
     this.seen = "";
     /** What the last end was, word for word; shown until the stream plays again. */
@@ -124,6 +126,7 @@ export class Player extends EventTarget {
     this.#drop();
     if (stream !== this.stream) {
       this.codecs = [];
+      this.outdated = false;
       this.lastPlaying = -Infinity;
     }
     this.stream = stream;
@@ -175,11 +178,12 @@ export class Player extends EventTarget {
     this.askedAt = performance.now();
     await this.#learnCodecs(recent ? 1000 : 2000);
     if (turn !== this.turn) return;
+    const spent = performance.now() - this.askedAt;
 
     const whep = new Whep(`/whep/${encodeURIComponent(this.stream)}`, {
       name: this.parts.name(),
       codecs: this.codecs,
-      answerLimit: recent ? Math.min(RECENT_ANSWER_LIMIT * (1 + this.tries), ANSWER_LIMIT) : ANSWER_LIMIT,
+      answerLimit: recent ? Math.min(RECENT_ANSWER_LIMIT * (1 + this.tries), ANSWER_LIMIT) : ANSWER_LIMIT - spent,
     });
     this.whep = whep;
     const hint = setTimeout(() => this.#hint(turn), HINT);
@@ -200,6 +204,10 @@ export class Player extends EventTarget {
    * @param {number} limit milliseconds */
   async #learnCodecs(limit) {
     const { streams } = this.parts;
+    if (this.outdated) {
+      this.codecs = [];
+      return;
+    }
     if (!streams.stream(this.stream)) {
       const late = new Promise((resolve) => setTimeout(resolve, limit));
       await Promise.race([streams.refresh(), late]);
@@ -356,6 +364,7 @@ export class Player extends EventTarget {
    */
   #ended(reason) {
     if (reason === CODEC_CHANGED) {
+      this.outdated = true;
       return this.#again("waiting", "The stream changes its codec. Starting again…", 0);
     }
     this.reason = reason;
@@ -447,6 +456,16 @@ export class Player extends EventTarget {
     const now = this.#fingerprint();
     if (now === this.seen) return;
     this.seen = now;
+    const codecs = this.parts.streams.stream(this.stream)?.codecs;
+    if (this.outdated && Array.isArray(codecs)) {
+      this.outdated = false;
+      // What plays meanwhile may be the sound alone of a picture that cannot be decoded.
+      const missing = missingCodecs(codecs.map(String)).flatMap((one) => one.codecs);
+      if (missing.length > 0 && this.state !== "idle") {
+        this.#drop();
+        return this.#set("failed", cannotDecode(missing));
+      }
+    }
     if (this.askedAt > 0) {
       if (this.parts.streams.list?.signaling === "unreachable") return this.#hint(this.turn);
       // A server that is back has forgotten the call, or repeats it only seconds from now.

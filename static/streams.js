@@ -11,7 +11,7 @@
  * @property {Record<string, string>} [description]
  * @property {boolean | string | null} [image] true: ask us for it; a string: its https URL
  * @property {string[]} [codecs]
- * @property {string} [state] live, starting, failed, offline
+ * @property {string} [state] live, idle (starts with its first viewer), starting, failed, offline
  * @property {string | null} [error]
  * @property {number} [viewers]
  * @property {number} [capacity]

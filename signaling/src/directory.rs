@@ -62,6 +62,8 @@ pub enum StreamState {
     Starting,
     /// Its pipeline does not work; `error` says why.
     Failed,
+    /// Its pipeline starts with the first viewer.
+    Idle,
 }
 
 impl StreamState {
@@ -71,6 +73,17 @@ impl StreamState {
             StreamState::Live => "live",
             StreamState::Starting => "starting",
             StreamState::Failed => "failed",
+            StreamState::Idle => "idle",
+        }
+    }
+
+    /// How likely it is to play when somebody asks.
+    fn promise(self) -> u8 {
+        match self {
+            StreamState::Live => 3,
+            StreamState::Idle => 2,
+            StreamState::Starting => 1,
+            StreamState::Failed => 0,
         }
     }
 }
@@ -207,9 +220,9 @@ impl StreamerInfo {
             (Some(one), Some(two)) => Some(one.saturating_add(two)),
             _ => None,
         };
-        if other.state == StreamState::Live && self.state != StreamState::Live {
-            self.state = StreamState::Live;
-            self.error = None;
+        if other.state.promise() > self.state.promise() {
+            self.state = other.state;
+            self.error.clone_from(&other.error);
         }
     }
 }

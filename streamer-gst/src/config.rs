@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sip::driver::{check_advertised, check_signaling};
 use uuid::Uuid;
@@ -53,6 +54,15 @@ pub struct Config {
     )]
     pub media_addresses: Vec<IpAddr>,
 
+    /// Seconds that a stream on demand runs on after its last viewer
+    #[arg(
+        long = "on-demand-keep",
+        value_name = "SECONDS",
+        env = "RUSTICAST_ON_DEMAND_KEEP",
+        default_value_t = 10
+    )]
+    pub on_demand_keep: u32,
+
     /// What tells this streamer from others of the same streams, the same after a restart; by
     /// default made of host name and directory
     #[arg(long, value_name = "UUID", env = "RUSTICAST_INSTANCE")]
@@ -91,6 +101,7 @@ impl Default for Config {
             signaling: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)),
             max_viewers: media.max_viewers,
             media_addresses: media.media_addresses,
+            on_demand_keep: 10,
             instance: None,
             answer_code: 202,
             advertise: None,
@@ -123,6 +134,7 @@ impl Config {
             streams: self.streams.clone(),
             max_viewers: self.max_viewers,
             media_addresses: self.media_addresses.clone(),
+            keep: Duration::from_secs(self.on_demand_keep.into()),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Everything happens under one lock, so a viewer that joins neither misses a frame nor gets one
 //! twice. Viewers are independent: one that cannot keep up loses its own frames, down to the next
-//! keyframe. Time is an argument (any monotonic clock), GStreamer is unknown here.
+//! keyframe. One source is on air; its successor can run beside it until it is switched to. Time is
+//! an argument (any monotonic clock), GStreamer is unknown here.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,13 +53,23 @@ pub struct Fanout {
     state: Mutex<State>,
 }
 
+/// One run of a pipeline that feeds a fan-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceId(pub u64);
+
 #[derive(Default)]
 struct State {
     outputs: BTreeMap<Arc<str>, Output>,
-    /// From the source's running time to the engine's time.
-    offset: Duration,
-    /// Added on top since this source began, so that no stamp steps back.
+    on_air: Option<SourceId>,
+    /// Added to all stamps since this source began, so that none steps back.
     shift: Duration,
+    staged: Option<Staged>,
+}
+
+/// A source that waits to go on air, and what it has to show when it does.
+struct Staged {
+    source: SourceId,
+    outputs: BTreeMap<Arc<str>, Output>,
 }
 
 #[derive(Default)]
@@ -75,8 +86,8 @@ struct Output {
     last: Option<Duration>,
     /// When the last frame came.
     at: Duration,
-    /// No frame of the present source has come yet.
-    fresh: bool,
+    /// A frame of the source on air has come.
+    fed: bool,
     asked: Option<Duration>,
     wanted: bool,
 }
@@ -126,75 +137,86 @@ impl Fanout {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A source begins whose running time 0 is `offset` after the engine's epoch. Viewers stay;
-    /// they go on at its first keyframe.
-    pub fn begin_source(&self, offset: Duration) {
+    /// From now on the frames of this source go out, and those of no other. Viewers stay; they go
+    /// on at its first keyframe.
+    pub fn admit(&self, source: SourceId) {
         let mut state = self.lock();
-        state.offset = offset;
+        state.on_air = Some(source);
         state.shift = Duration::ZERO;
-        for output in state.outputs.values_mut() {
-            output.fresh = true;
-            output.wanted = false;
-            output.asked = None;
-            output.forget_history();
-            for member in &mut output.viewers {
-                if member.place == Place::Fed {
-                    member.place = Place::Behind;
+        state.staged = None;
+        state.outputs.values_mut().for_each(Output::expect_source);
+    }
+
+    /// This source runs beside the one on air until [`Fanout::switch`]. What came of it since its
+    /// last keyframe is kept.
+    pub fn stage(&self, source: SourceId) {
+        self.lock().staged = Some(Staged {
+            source,
+            outputs: BTreeMap::new(),
+        });
+    }
+
+    /// Nothing more is wanted of the staged source.
+    pub fn unstage(&self) {
+        self.lock().staged = None;
+    }
+
+    /// The staged source goes on air, at the keyframe that it has shown already.
+    pub fn switch(&self, now: Duration) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(staged) = state.staged.take() else {
+            return;
+        };
+        state.on_air = Some(staged.source);
+        // Both ran in the same time, so nothing is shifted: an overlap of a few frames is squeezed.
+        state.shift = Duration::ZERO;
+        let names = &staged.outputs;
+        state
+            .outputs
+            .retain(|name, output| names.contains_key(name) || !output.viewers.is_empty());
+        state.outputs.values_mut().for_each(Output::expect_source);
+        for (name, staged) in staged.outputs {
+            let output = state.outputs.entry(name).or_default();
+            for frame in staged.history {
+                // The old source has been heard until then.
+                if frame.codec.kind() == Kind::Audio && frame.pts < output.end {
+                    continue;
                 }
+                output.deliver(&*self.engine, now, frame);
             }
         }
     }
 
-    /// Hands a frame of the source to everybody.
-    pub fn push(&self, now: Duration, mut frame: Frame) -> Keyframe {
+    /// Hands a frame of a source to everybody. Its stamp counts from the engine's epoch.
+    pub fn push(&self, source: SourceId, now: Duration, mut frame: Frame) -> Keyframe {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let output = state
-            .outputs
-            .entry(frame.output.clone())
-            .or_insert_with(|| Output {
-                fresh: true,
-                ..Output::default()
-            });
-        let mut stamp = state.offset + state.shift + frame.pts;
-        if output.fresh && stamp < output.end {
+        if state.on_air != Some(source) {
+            if let Some(staged) = &mut state.staged {
+                if staged.source == source {
+                    let output = staged.outputs.entry(frame.output.clone()).or_default();
+                    output.remember(now, &frame);
+                }
+            }
+            return Keyframe::None;
+        }
+        let output = state.outputs.entry(frame.output.clone()).or_default();
+        frame.pts += state.shift;
+        if !output.fed && frame.pts < output.end {
             // A new source, or a loop, began before the old one ended. All outputs move, or sound
             // and picture would part.
-            state.shift += output.end - stamp;
-            stamp = output.end;
+            state.shift += output.end - frame.pts;
+            frame.pts = output.end;
         }
-        // A single frame out of order must not turn an RTP clock back either.
-        frame.pts = match output.last {
-            Some(last) => stamp.max(last + SMALLEST_STEP),
-            None => stamp,
-        };
-        output.fresh = false;
-        output.last = Some(frame.pts);
-        output.at = now;
-        output.end = frame.pts + frame.duration.unwrap_or_default().min(LONGEST_FRAME);
-        output.codec = Some(frame.codec);
-        output.remember(now, &frame);
-        for member in &mut output.viewers {
-            if member.place == Place::Fed || frame.keyframe {
-                member.place = Place::after(self.engine.send(member.viewer, &frame));
-            }
-        }
-        if frame.keyframe {
-            output.wanted = false;
-        }
+        output.deliver(&*self.engine, now, frame);
         output.ask_if_due(now)
     }
 
     /// Adds a viewer to an output. A second time is ignored.
     pub fn join(&self, now: Duration, viewer: ViewerId, output: &str, start: Start) -> Keyframe {
         let mut state = self.lock();
-        let output = state
-            .outputs
-            .entry(Arc::from(output))
-            .or_insert_with(|| Output {
-                fresh: true,
-                ..Output::default()
-            });
+        let output = state.outputs.entry(Arc::from(output)).or_default();
         if output.viewers.iter().any(|member| member.viewer == viewer) {
             return Keyframe::None;
         }
@@ -249,10 +271,18 @@ impl Fanout {
     /// the present source has not fed do not count.
     pub fn last_frame(&self, kind: Kind) -> Option<Duration> {
         let state = self.lock();
-        let fed = state.outputs.values().filter(|output| {
-            !output.fresh && output.codec.is_some_and(|codec| codec.kind() == kind)
-        });
+        let fed = state
+            .outputs
+            .values()
+            .filter(|output| output.fed && output.codec.is_some_and(|codec| codec.kind() == kind));
         fed.map(|output| output.at).min()
+    }
+
+    /// When everything that went out will have been played.
+    pub fn end(&self) -> Duration {
+        let state = self.lock();
+        let ends = state.outputs.values().map(|output| output.end);
+        ends.max().unwrap_or_default()
     }
 
     /// How many viewers an output has.
@@ -265,6 +295,40 @@ impl Fanout {
 }
 
 impl Output {
+    /// A new source is to feed it.
+    fn expect_source(&mut self) {
+        self.fed = false;
+        self.wanted = false;
+        self.asked = None;
+        self.forget_history();
+        for member in &mut self.viewers {
+            if member.place == Place::Fed {
+                member.place = Place::Behind;
+            }
+        }
+    }
+
+    fn deliver(&mut self, engine: &dyn Engine, now: Duration, mut frame: Frame) {
+        // A single frame out of order must not turn an RTP clock back.
+        if let Some(last) = self.last {
+            frame.pts = frame.pts.max(last + SMALLEST_STEP);
+        }
+        self.fed = true;
+        self.last = Some(frame.pts);
+        self.at = now;
+        self.end = frame.pts + frame.duration.unwrap_or_default().min(LONGEST_FRAME);
+        self.codec = Some(frame.codec);
+        self.remember(now, &frame);
+        for member in &mut self.viewers {
+            if member.place == Place::Fed || frame.keyframe {
+                member.place = Place::after(engine.send(member.viewer, &frame));
+            }
+        }
+        if frame.keyframe {
+            self.wanted = false;
+        }
+    }
+
     fn remember(&mut self, now: Duration, frame: &Frame) {
         if frame.keyframe {
             self.forget_history();

@@ -1,5 +1,5 @@
 //! Damages text in the ways that have broken SDP parsers, repeatably. Used by this crate's tests
-//! and by the engine tests; not part of a running streamer.
+//! and by system tests; not part of a running streamer.
 
 /// A small repeatable generator (xorshift64*).
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::codec::Codec;
 use crate::description::Description;
-use crate::fanout::Fanout;
+use crate::fanout::{Fanout, SourceId};
 
 /// What happens in a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +25,22 @@ pub enum SourceEvent {
     /// The end of a file.
     Ended,
     /// It works no longer.
-    Failed {
-        /// Why, in one line.
-        error: String,
-    },
+    Failed(Failure),
+}
+
+/// Why a pipeline cannot be started or works no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The reason, in one line.
+    pub error: String,
+    /// A device it needs is in use, perhaps by the pipeline that it is to replace.
+    pub busy: bool,
+}
+
+impl From<String> for Failure {
+    fn from(error: String) -> Self {
+        Self { error, busy: false }
+    }
 }
 
 /// Takes events from any thread and passes them on without blocking.
@@ -36,23 +48,48 @@ pub type SourceEvents = Arc<dyn Fn(SourceEvent) + Send + Sync>;
 
 /// A running pipeline. Dropping it stops it, which may block.
 pub trait Source: Send {
+    /// Sets a source going that was started as [`Mode::Held`].
+    fn play(&self);
+
     /// Asks the encoder of an output for a keyframe.
     fn force_keyframe(&self, output: &str);
+
+    /// Whether it makes its frames as time passes, like a camera and unlike a file.
+    fn is_live(&self) -> bool;
 
     /// How many encoder elements it has, by factory name.
     fn encoders(&self) -> BTreeMap<String, usize>;
 }
 
+/// How far a source is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It plays.
+    Playing,
+    /// Its first frames are made and held back until [`Source::play`].
+    Held,
+}
+
+/// Where a source's frames go.
+#[derive(Clone)]
+pub struct Feed {
+    /// Hands them to viewers.
+    pub fanout: Arc<Fanout>,
+    /// As whose.
+    pub source: SourceId,
+}
+
 /// Starts pipelines.
 pub trait Sources: Send + Sync {
-    /// Builds and starts a description's pipeline, whose frames go into the fan-out. May block.
+    /// Builds and starts a description's pipeline. May block.
     ///
     /// # Errors
-    /// What is wrong with the description, in one line.
+    /// What is wrong with the description.
     fn start(
         &self,
         description: &Description,
-        fanout: &Arc<Fanout>,
+        feed: Feed,
+        mode: Mode,
         events: SourceEvents,
-    ) -> Result<Box<dyn Source>, String>;
+    ) -> Result<Box<dyn Source>, Failure>;
 }

@@ -64,6 +64,7 @@
       audioPackets: 0,
       audioEnergy: 0,
       audioSeconds: 0,
+      audioConcealed: 0,
       audioCodec: "",
       picture: picture(),
     };
@@ -83,13 +84,14 @@
         result.audioPackets = entry.packetsReceived ?? 0;
         result.audioEnergy = entry.totalAudioEnergy ?? 0;
         result.audioSeconds = entry.totalSamplesDuration ?? 0;
+        result.audioConcealed = (entry.concealedSamples ?? 0) / 48_000;
         result.audioCodec = codec;
       }
     }
     return result;
   };
 
-  /** @type {{ shown: number, media: number }[]} */
+  /** @type {{ shown: number, media: number, width: number }[]} */
   let frames = [];
 
   /** Begins (again) to note when each frame goes to the screen and which moment it shows. */
@@ -98,14 +100,14 @@
     const noted = frames;
     const element = video();
     /** @type {VideoFrameRequestCallback} */
-    const note = (_, { presentationTime, rtpTimestamp, mediaTime }) => {
+    const note = (_, { presentationTime, rtpTimestamp, mediaTime, width }) => {
       if (noted !== frames || !element) {
         return;
       }
       // The RTP clock of video runs at 90 kHz.
       const media = rtpTimestamp ? rtpTimestamp / 90 : mediaTime * 1000;
       // Not when this function runs: a busy page is no frozen picture.
-      noted.push({ shown: presentationTime, media });
+      noted.push({ shown: presentationTime, media, width });
       element.requestVideoFrameCallback(note);
     };
     element?.requestVideoFrameCallback(note);
@@ -125,6 +127,16 @@
     const last = frames.at(-1);
     const sinceLast = last ? performance.now() - last.shown : 0;
     return { frames: frames.length, shown: Math.max(shown, sinceLast), media };
+  };
+
+  /**
+   * When the first frame of this width since `watchFrames` was shown, in milliseconds of the
+   * Unix epoch, or null.
+   * @param {number} width
+   */
+  const shownInWidth = (width) => {
+    const frame = frames.find((each) => each.width === width);
+    return frame ? performance.timeOrigin + frame.shown : null;
   };
 
   /** @type {number | null} */
@@ -148,6 +160,6 @@
   /** Milliseconds that took; null as long as it goes on. */
   const clickToMedia = () => clickTook;
 
-  const probe = { stats, watchFrames, frameGaps, timeClick, clickToMedia };
+  const probe = { stats, watchFrames, frameGaps, timeClick, clickToMedia, shownInWidth };
   Object.assign(window, { probe });
 }

@@ -23,4 +23,5 @@ mod playing;
 mod programs;
 mod restart;
 mod selftest;
+mod swap;
 mod wire;

@@ -311,7 +311,8 @@ impl Known {
             entry["state"] = json!("offline");
             entry["viewers"] = json!(0);
         }
-        let live = self.gone.is_none() && entry["state"] == "live";
+        // One that waits for its first viewer can be played as well.
+        let live = self.gone.is_none() && (entry["state"] == "live" || entry["state"] == "idle");
         entry["live"] = json!(live);
         entry
     }

@@ -130,6 +130,7 @@ fn read_info(name: &str, element: &Element) -> Result<StreamerInfo, XmlError> {
     let state = match strings("state")?.pop().as_deref() {
         Some("starting") => StreamState::Starting,
         Some("failed") => StreamState::Failed,
+        Some("idle") => StreamState::Idle,
         _ => StreamState::Live,
     };
     Ok(StreamerInfo {

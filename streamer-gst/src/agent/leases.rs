@@ -15,12 +15,32 @@ const CALLS_ROOM: usize = 8 * 1024;
 const LONGEST_CALL_ID: usize = 256;
 
 impl Agent {
-    /// Plans a lease for every stream that has none.
+    /// Plans a lease for every stream that has none, and gives back those of streams that are gone.
     pub(super) fn adopt_streams(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        for info in self.media.streams() {
-            self.registrations.entry(info.name).or_insert_with(|| {
-                Registration::new(now, endpoint.generate_call_id(), endpoint.generate_tag())
-            });
+        let streams = self.media.streams();
+        for info in &streams {
+            match self.registrations.get_mut(&info.name) {
+                Some(lease) if lease.is_leaving() => lease.return_now(now),
+                Some(_) => {}
+                None => {
+                    let (call_id, tag) = (endpoint.generate_call_id(), endpoint.generate_tag());
+                    let lease = Registration::new(now, call_id, tag);
+                    self.registrations.insert(info.name.clone(), lease);
+                }
+            }
+        }
+        let leases = self.registrations.iter_mut();
+        let gone = leases.filter(|(stream, lease)| {
+            !lease.is_leaving() && streams.iter().all(|info| info.name != **stream)
+        });
+        let gone: Vec<String> = gone
+            .map(|(stream, lease)| {
+                lease.leave();
+                stream.clone()
+            })
+            .collect();
+        for stream in gone {
+            self.withdraw(now, &stream, endpoint);
         }
     }
 

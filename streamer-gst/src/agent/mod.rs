@@ -149,7 +149,10 @@ impl Agent {
         endpoint: &mut Endpoint,
     ) {
         if let (true, Some((stream, _))) = (self.farewells.remove(&id), registered) {
-            self.withdraw(now, &stream, endpoint);
+            let lease = self.registrations.get(&stream);
+            if self.ending || lease.is_some_and(Registration::is_leaving) {
+                self.withdraw(now, &stream, endpoint);
+            }
         }
     }
 
@@ -283,7 +286,9 @@ impl Role for Agent {
         for call_id in calls {
             self.hang_up(now, &call_id, &reason, endpoint);
         }
-        let streams: Vec<String> = self.registrations.keys().cloned().collect();
+        let leases = self.registrations.iter();
+        let listed = leases.filter(|(_, lease)| !lease.is_leaving());
+        let streams: Vec<String> = listed.map(|(stream, _)| stream.clone()).collect();
         for stream in streams {
             self.withdraw(now, &stream, endpoint);
         }

@@ -39,6 +39,9 @@ pub(crate) struct Registration {
     last_forced: Option<Instant>,
     retry: Duration,
     failing: bool,
+    /// There is no such stream any more. Kept all the same: should it return, its REGISTER must
+    /// count on from those before, or a late withdrawal would take it out again.
+    leaving: bool,
 }
 
 impl Registration {
@@ -58,12 +61,31 @@ impl Registration {
             last_forced: None,
             retry: FIRST_RETRY,
             failing: false,
+            leaving: false,
         }
+    }
+
+    /// The stream is gone, and nothing but its withdrawal is due.
+    pub(crate) fn leave(&mut self) {
+        self.leaving = true;
+        self.live = false;
+    }
+
+    /// True of a stream that is gone.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    /// The stream is back.
+    pub(crate) fn return_now(&mut self, now: Instant) {
+        self.leaving = false;
+        self.pending = false;
+        self.next = Some(now);
     }
 
     /// When the next REGISTER is due.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.next
+        self.next.filter(|_| !self.leaving)
     }
 
     /// The lease to ask for in the REGISTER that goes out now.

@@ -13,10 +13,13 @@ use crate::media::{StreamImage, StreamInfo, StreamState};
 
 /// Media that notes what it is asked; the test gives the events.
 #[derive(Default)]
-struct Fake(Mutex<Vec<String>>);
+struct Fake(Mutex<Vec<String>>, Mutex<bool>);
 
 impl Media for Fake {
     fn streams(&self) -> Vec<StreamInfo> {
+        if *self.1.lock().unwrap() {
+            return Vec::new();
+        }
         vec![StreamInfo {
             name: "test".to_owned(),
             title: BTreeMap::from([(String::new(), "Test".to_owned())]),
@@ -600,4 +603,29 @@ fn an_ack_of_another_dialog_does_not_keep_a_call_for_ever() {
         }
     }
     assert_eq!(link.agent.calls.len(), 0);
+}
+
+#[test]
+fn a_stream_that_is_gone_is_withdrawn_and_registers_when_it_returns() {
+    let mut link = Link::registered();
+    let news = |link: &mut Link, gone: bool| {
+        *link.media.1.lock().unwrap() = gone;
+        let stream = "test".to_owned();
+        link.event(MediaEvent::Changed { stream });
+        link.request()
+    };
+    let withdrawal = news(&mut link, true);
+    assert_eq!(withdrawal.1.headers.get(Name::Expires), Some("0"));
+    let (call_id, cseq) = (
+        withdrawal.1.call_id().to_owned(),
+        withdrawal.1.cseq().number,
+    );
+    link.answer(withdrawal, StatusCode::OK);
+    link.wait(100);
+    assert!(link.far_event().is_none());
+    let register = news(&mut link, false);
+    assert_eq!(register.1.headers.get(Name::Expires), Some("60"));
+    assert_eq!(register.1.call_id(), call_id);
+    assert!(register.1.cseq().number > cseq);
+    link.answer(register, StatusCode::OK);
 }

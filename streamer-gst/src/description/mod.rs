@@ -3,11 +3,13 @@
 //! Lines beginning with `#` are comments, `#: key value` are directives, everything else is
 //! gst-launch syntax over any number of lines. What the elements mean is not known here.
 
+mod directory;
 mod lexer;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use directory::{Loaded, Watch, load_directory};
 pub use lexer::Word;
 
 /// File name extension of a description.
@@ -82,6 +84,8 @@ pub struct Description {
     pub image: Option<Image>,
     /// `loop yes`: begin again at the end instead of ending the calls.
     pub looped: bool,
+    /// `on-demand yes`: run only while somebody watches.
+    pub on_demand: bool,
     /// All other directives in order.
     pub directives: Vec<Directive>,
     /// The arguments of gst-launch, parameters expanded.
@@ -163,6 +167,7 @@ impl Description {
             description: BTreeMap::new(),
             image: None,
             looped: false,
+            on_demand: false,
             directives: Vec::new(),
             words: Vec::new(),
         };
@@ -233,11 +238,15 @@ impl Description {
                 }
             }
             "image" => self.image = Some(self.read_image(line, value)?),
-            "loop" => {
-                self.looped = match value {
+            "loop" | "on-demand" => {
+                let answer = match value {
                     "yes" => true,
                     "no" => false,
-                    _ => return Err(Problem::at(line, "loop is yes or no")),
+                    _ => return Err(Problem::at(line, format!("{base} is yes or no"))),
+                };
+                match base {
+                    "loop" => self.looped = answer,
+                    _ => self.on_demand = answer,
                 }
             }
             _ => self.directives.push(Directive {
@@ -280,6 +289,16 @@ impl Description {
             ));
         }
         Ok(Image::File(path))
+    }
+
+    /// Whether another description makes the same pipeline, run in the same way, whatever it says
+    /// about it.
+    pub fn is_same_pipeline(&self, other: &Self) -> bool {
+        let texts = |description: &Self| -> Vec<String> {
+            let words = description.words.iter();
+            words.map(|word| word.text.clone()).collect()
+        };
+        self.looped == other.looped && texts(self) == texts(other)
     }
 
     /// The names of the tees that are outputs, in the file's order.
@@ -326,48 +345,6 @@ impl Description {
 /// A language tag as far as it matters here (RFC 5646: letters, digits, hyphens).
 fn is_language(tag: &str) -> bool {
     (1..=35).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-}
-
-/// Reads the named streams' descriptions from a directory, or all of them when none is named.
-///
-/// # Errors
-/// The first description that cannot be used, or a directory without any.
-pub fn load_directory(directory: &Path, names: &[String]) -> Result<Vec<Description>, Error> {
-    let fail = |message: String| Error {
-        path: directory.to_owned(),
-        line: None,
-        message,
-    };
-    let mut paths = Vec::new();
-    if names.is_empty() {
-        let entries =
-            std::fs::read_dir(directory).map_err(|e| fail(format!("cannot be read: {e}")))?;
-        for entry in entries {
-            let path = entry
-                .map_err(|e| fail(format!("cannot be read: {e}")))?
-                .path();
-            if path.extension().is_some_and(|ext| ext == EXTENSION) {
-                paths.push(path);
-            }
-        }
-        paths.sort();
-    }
-    for name in names {
-        if !is_valid_name(name) {
-            return Err(fail(format!("\"{name}\" is no stream's name")));
-        }
-        let path = directory.join(format!("{name}.{EXTENSION}"));
-        if !path.is_file() {
-            return Err(fail(format!("there is no {name}.{EXTENSION}")));
-        }
-        if !paths.contains(&path) {
-            paths.push(path);
-        }
-    }
-    if paths.is_empty() {
-        return Err(fail(format!("there is no .{EXTENSION} file")));
-    }
-    paths.iter().map(|path| Description::load(path)).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use crate::engine::fake::FakeEngine;
 
 const A: ViewerId = ViewerId(1);
 const B: ViewerId = ViewerId(2);
+const FIRST: SourceId = SourceId(1);
+const SECOND: SourceId = SourceId(2);
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -27,23 +29,25 @@ fn frame(output: &str, pts: u64, keyframe: bool) -> Frame {
 
 fn fixture() -> (Arc<FakeEngine>, Fanout) {
     let engine = Arc::new(FakeEngine::default());
-    (engine.clone(), Fanout::new(engine))
+    let fanout = Fanout::new(engine.clone());
+    fanout.admit(FIRST);
+    (engine, fanout)
 }
 
 #[test]
 fn a_viewer_begins_at_the_next_keyframe_and_misses_nothing_after() {
     let (engine, fanout) = fixture();
-    let _ = fanout.push(ms(0), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
     assert_eq!(
         fanout.join(ms(10), A, "video", Start::NextKeyframe),
         Keyframe::Ask
     );
     for (pts, keyframe) in [(40, false), (80, true), (120, false), (160, false)] {
-        let _ = fanout.push(ms(pts), frame("video", pts, keyframe));
+        let _ = fanout.push(FIRST, ms(pts), frame("video", pts, keyframe));
     }
     assert_eq!(engine.stamps(A), [80, 120, 160]);
     fanout.leave(A);
-    let _ = fanout.push(ms(200), frame("video", 200, true));
+    let _ = fanout.push(FIRST, ms(200), frame("video", 200, true));
     assert_eq!(engine.stamps(A), [80, 120, 160]);
     assert_eq!(fanout.viewers("video"), 0);
 }
@@ -52,11 +56,11 @@ fn a_viewer_begins_at_the_next_keyframe_and_misses_nothing_after() {
 fn history_then_live_without_a_gap_or_a_double() {
     let (engine, fanout) = fixture();
     for (pts, keyframe) in [(0, true), (40, false), (80, true), (120, false)] {
-        let _ = fanout.push(ms(pts), frame("video", pts, keyframe));
+        let _ = fanout.push(FIRST, ms(pts), frame("video", pts, keyframe));
     }
     let _ = fanout.join(ms(130), A, "video", Start::LastKeyframe);
     let _ = fanout.join(ms(131), A, "video", Start::LastKeyframe);
-    let _ = fanout.push(ms(160), frame("video", 160, false));
+    let _ = fanout.push(FIRST, ms(160), frame("video", 160, false));
     assert_eq!(engine.stamps(A), [80, 120, 160]);
 }
 
@@ -64,11 +68,11 @@ fn history_then_live_without_a_gap_or_a_double() {
 fn history_is_bounded() {
     let (engine, fanout) = fixture();
     let mut big = frame("video", 0, true);
-    let _ = fanout.push(ms(0), big.clone());
+    let _ = fanout.push(FIRST, ms(0), big.clone());
     big.keyframe = false;
     big.bytes = Bytes::from(vec![0; MAX_HISTORY_BYTES]);
-    let _ = fanout.push(ms(40), big);
-    let _ = fanout.push(ms(80), frame("video", 80, false));
+    let _ = fanout.push(FIRST, ms(40), big);
+    let _ = fanout.push(FIRST, ms(80), frame("video", 80, false));
     let _ = fanout.join(ms(90), A, "video", Start::LastKeyframe);
     assert_eq!(engine.stamps(A), [0_u128; 0]);
     assert_eq!(fanout.picture(ms(90), "video", ms(10)).len(), 1);
@@ -77,15 +81,15 @@ fn history_is_bounded() {
 #[test]
 fn a_viewer_that_fell_behind_goes_on_at_a_keyframe_and_disturbs_nobody() {
     let (engine, fanout) = fixture();
-    let _ = fanout.push(ms(0), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
     let _ = fanout.join(ms(0), A, "video", Start::LastKeyframe);
     let _ = fanout.join(ms(0), B, "video", Start::LastKeyframe);
     engine.state.lock().unwrap().full.insert(A);
-    let _ = fanout.push(ms(40), frame("video", 40, false));
+    let _ = fanout.push(FIRST, ms(40), frame("video", 40, false));
     engine.state.lock().unwrap().full.clear();
-    let _ = fanout.push(ms(80), frame("video", 80, false));
-    let _ = fanout.push(ms(120), frame("video", 120, true));
-    let _ = fanout.push(ms(160), frame("video", 160, false));
+    let _ = fanout.push(FIRST, ms(80), frame("video", 80, false));
+    let _ = fanout.push(FIRST, ms(120), frame("video", 120, true));
+    let _ = fanout.push(FIRST, ms(160), frame("video", 160, false));
     assert_eq!(engine.stamps(A), [0, 120, 160]);
     assert_eq!(engine.stamps(B), [0, 40, 80, 120, 160]);
 }
@@ -93,7 +97,7 @@ fn a_viewer_that_fell_behind_goes_on_at_a_keyframe_and_disturbs_nobody() {
 #[test]
 fn who_joins_waits_half_a_second_at_most_and_shares() {
     let (_, fanout) = fixture();
-    let _ = fanout.push(ms(0), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
     let mut asked = Vec::new();
     let mut note = |at: u64, keyframe| {
         if keyframe == Keyframe::Ask {
@@ -102,7 +106,7 @@ fn who_joins_waits_half_a_second_at_most_and_shares() {
     };
     // Right after a keyframe that nobody asked for.
     note(10, fanout.join(ms(10), A, "video", Start::NextKeyframe));
-    let _ = fanout.push(ms(40), frame("video", 40, true));
+    let _ = fanout.push(FIRST, ms(40), frame("video", 40, true));
     for viewer in 10..20 {
         let viewer = ViewerId(viewer);
         note(
@@ -113,7 +117,10 @@ fn who_joins_waits_half_a_second_at_most_and_shares() {
     // A loss does not come before those who have no picture yet.
     note(60, fanout.want_keyframe(ms(60), "video"));
     for at in (80..1600).step_by(40) {
-        note(at, fanout.push(ms(at), frame("video", at, at == 560)));
+        note(
+            at,
+            fanout.push(FIRST, ms(at), frame("video", at, at == 560)),
+        );
     }
     assert_eq!(asked, [10, 520]);
 }
@@ -121,10 +128,10 @@ fn who_joins_waits_half_a_second_at_most_and_shares() {
 #[test]
 fn a_keyframe_that_came_by_itself_counts_for_those_who_lost_one() {
     let (_, fanout) = fixture();
-    let _ = fanout.push(ms(0), frame("video", 0, true));
-    let _ = fanout.push(ms(5000), frame("video", 5000, true));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(5000), frame("video", 5000, true));
     assert_eq!(fanout.want_keyframe(ms(5900), "video"), Keyframe::None);
-    let next = |at| fanout.push(ms(at), frame("video", at, false));
+    let next = |at| fanout.push(FIRST, ms(at), frame("video", at, false));
     assert_eq!(next(5960), Keyframe::None);
     assert_eq!(next(6000), Keyframe::Ask);
 }
@@ -135,9 +142,9 @@ fn a_duration_nobody_can_mean_does_not_move_what_follows() {
     let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
     let mut long = frame("video", 0, true);
     long.duration = Some(Duration::from_secs(3600));
-    let _ = fanout.push(ms(0), long);
-    fanout.begin_source(ms(40));
-    let _ = fanout.push(ms(40), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(0), long);
+    fanout.admit(SECOND);
+    let _ = fanout.push(SECOND, ms(40), frame("video", 40, true));
     assert_eq!(engine.stamps(A), [0, 1000]);
 }
 
@@ -145,12 +152,12 @@ fn a_duration_nobody_can_mean_does_not_move_what_follows() {
 fn the_output_that_is_silent_longest_is_seen() {
     let (_, fanout) = fixture();
     assert_eq!(fanout.last_frame(Kind::Video), None);
-    let _ = fanout.push(ms(10), frame("video", 0, true));
-    let _ = fanout.push(ms(20), frame("video_small", 0, true));
-    let _ = fanout.push(ms(30), frame("audio", 0, true));
+    let _ = fanout.push(FIRST, ms(10), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(20), frame("video_small", 0, true));
+    let _ = fanout.push(FIRST, ms(30), frame("audio", 0, true));
     assert_eq!(fanout.last_frame(Kind::Video), Some(ms(10)));
     assert_eq!(fanout.last_frame(Kind::Audio), Some(ms(30)));
-    fanout.begin_source(ms(40));
+    fanout.admit(SECOND);
     assert_eq!(fanout.last_frame(Kind::Video), None);
 }
 
@@ -158,19 +165,31 @@ fn the_output_that_is_silent_longest_is_seen() {
 fn losses_ask_for_keyframes_once_a_second_and_share_one() {
     let (_, fanout) = fixture();
     let asked = |keyframe| keyframe == Keyframe::Ask;
-    let _ = fanout.push(ms(0), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
     let _ = fanout.join(ms(0), A, "video", Start::LastKeyframe);
     let _ = fanout.join(ms(0), B, "video", Start::LastKeyframe);
     assert!(!asked(fanout.want_keyframe(ms(200), "video")));
     // It waits for its turn and is remembered until then.
-    assert!(!asked(fanout.push(ms(960), frame("video", 960, false))));
-    assert!(asked(fanout.push(ms(1000), frame("video", 1000, false))));
-    assert!(!asked(fanout.push(ms(1040), frame("video", 1040, true))));
+    assert!(!asked(fanout.push(
+        FIRST,
+        ms(960),
+        frame("video", 960, false)
+    )));
+    assert!(asked(fanout.push(
+        FIRST,
+        ms(1000),
+        frame("video", 1000, false)
+    )));
+    assert!(!asked(fanout.push(
+        FIRST,
+        ms(1040),
+        frame("video", 1040, true)
+    )));
     let mut requests = 0;
     for at in (1080..11_080).step_by(10) {
         let wanted = asked(fanout.want_keyframe(ms(at), "video"));
         requests += u32::from(wanted);
-        let _ = fanout.push(ms(at), frame("video", at, wanted));
+        let _ = fanout.push(FIRST, ms(at), frame("video", at, wanted));
     }
     assert!((9..=10).contains(&requests), "{requests}");
 }
@@ -178,9 +197,9 @@ fn losses_ask_for_keyframes_once_a_second_and_share_one() {
 #[test]
 fn an_encoder_that_ignored_the_request_is_asked_again() {
     let (_, fanout) = fixture();
-    let _ = fanout.push(ms(0), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
     let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
-    let next = |at| fanout.push(ms(at), frame("video", at, false));
+    let next = |at| fanout.push(FIRST, ms(at), frame("video", at, false));
     assert_eq!(next(480), Keyframe::None);
     assert_eq!(next(520), Keyframe::Ask);
 }
@@ -192,7 +211,10 @@ fn sound_never_asks_for_keyframes() {
         fanout.join(ms(0), A, "audio", Start::NextKeyframe),
         Keyframe::None
     );
-    assert_eq!(fanout.push(ms(0), frame("audio", 0, true)), Keyframe::None);
+    assert_eq!(
+        fanout.push(FIRST, ms(0), frame("audio", 0, true)),
+        Keyframe::None
+    );
     assert_eq!(fanout.want_keyframe(ms(0), "audio"), Keyframe::None);
     assert_eq!(engine.stamps(A), [0]);
 }
@@ -204,55 +226,102 @@ fn a_join_before_the_first_frame_asks_when_the_codec_is_known() {
         fanout.join(ms(0), A, "video", Start::NextKeyframe),
         Keyframe::None
     );
-    assert_eq!(fanout.push(ms(10), frame("video", 0, false)), Keyframe::Ask);
-}
-
-#[test]
-fn a_source_that_begins_later_arrives_at_its_time() {
-    let (engine, fanout) = fixture();
-    fanout.begin_source(ms(5000));
-    let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
-    let _ = fanout.push(ms(0), frame("video", 40, true));
-    fanout.begin_source(ms(9000));
-    let _ = fanout.push(ms(0), frame("video", 0, true));
-    assert_eq!(engine.stamps(A), [5040, 9000]);
+    assert_eq!(
+        fanout.push(FIRST, ms(10), frame("video", 0, false)),
+        Keyframe::Ask
+    );
 }
 
 #[test]
 fn a_loop_shifts_picture_and_sound_together_and_never_back() {
     let (engine, fanout) = fixture();
-    fanout.begin_source(ms(1000));
     let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
     let _ = fanout.join(ms(0), B, "audio", Start::NextKeyframe);
-    let _ = fanout.push(ms(0), frame("video", 500, true));
-    let _ = fanout.push(ms(0), frame("audio", 600, true));
-    // The same file again, a little too early: 1520 + 0 lies before the ends 1540 and 1620.
-    fanout.begin_source(ms(1520));
-    let _ = fanout.push(ms(0), frame("video", 0, true));
-    let _ = fanout.push(ms(0), frame("audio", 0, true));
-    let _ = fanout.push(ms(0), frame("video", 40, false));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 1500, true));
+    let _ = fanout.push(FIRST, ms(0), frame("audio", 1600, true));
+    assert_eq!(fanout.end(), ms(1620));
+    // The same file again, a little too early: 1520 lies before the ends 1540 and 1620.
+    fanout.admit(SECOND);
+    let _ = fanout.push(SECOND, ms(0), frame("video", 1520, true));
+    let _ = fanout.push(SECOND, ms(0), frame("audio", 1520, true));
+    let _ = fanout.push(SECOND, ms(0), frame("video", 1560, false));
     assert_eq!(engine.stamps(A), [1500, 1540, 1660]);
     assert_eq!(engine.stamps(B), [1600, 1620]);
 }
 
 #[test]
-fn a_new_source_shows_nothing_before_its_first_keyframe() {
+fn a_new_source_shows_nothing_before_its_first_keyframe_and_the_old_one_nothing_after() {
     let (engine, fanout) = fixture();
-    let _ = fanout.push(ms(0), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
     let _ = fanout.join(ms(0), A, "video", Start::LastKeyframe);
-    fanout.begin_source(ms(100));
-    let _ = fanout.push(ms(0), frame("video", 0, false));
-    let _ = fanout.push(ms(0), frame("video", 40, true));
+    fanout.admit(SECOND);
+    let _ = fanout.push(SECOND, ms(0), frame("video", 100, false));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 120, true));
+    let _ = fanout.push(SECOND, ms(0), frame("video", 140, true));
     assert_eq!(engine.stamps(A), [0, 140]);
+}
+
+#[test]
+fn a_staged_source_takes_over_from_its_keyframe_without_a_step_back_or_a_hole() {
+    let (engine, fanout) = fixture();
+    let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
+    let _ = fanout.join(ms(0), B, "audio", Start::NextKeyframe);
+    let old = |at, keyframe| {
+        let _ = fanout.push(FIRST, ms(at), frame("video", at, keyframe));
+        let _ = fanout.push(FIRST, ms(at), frame("audio", at, true));
+        let _ = fanout.push(FIRST, ms(at), frame("audio", at + 20, true));
+    };
+    let new = |at, keyframe| {
+        let _ = fanout.push(SECOND, ms(at), frame("video", at, keyframe));
+        let _ = fanout.push(SECOND, ms(at), frame("audio", at, true));
+    };
+    fanout.stage(SECOND);
+    old(0, true);
+    old(40, false);
+    new(60, true);
+    old(80, false);
+    new(100, false);
+    assert_eq!(engine.stamps(A), [0, 40, 80]);
+    fanout.switch(ms(110));
+    old(120, false);
+    new(140, false);
+    // 60 was squeezed in behind 80; what is heard twice is left out.
+    assert_eq!(engine.stamps(A), [0, 40, 80, 81, 100, 140]);
+    assert_eq!(engine.stamps(B), [0, 20, 40, 60, 80, 100, 140]);
+}
+
+#[test]
+fn a_staged_source_that_is_not_wanted_after_all_changes_nothing() {
+    let (engine, fanout) = fixture();
+    let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
+    fanout.stage(SECOND);
+    let _ = fanout.push(SECOND, ms(0), frame("video", 0, true));
+    fanout.unstage();
+    fanout.switch(ms(10));
+    let _ = fanout.push(SECOND, ms(20), frame("video", 20, true));
+    let _ = fanout.push(FIRST, ms(40), frame("video", 40, true));
+    assert_eq!(engine.stamps(A), [40]);
+}
+
+#[test]
+fn an_output_that_the_next_source_lacks_is_forgotten() {
+    let (_, fanout) = fixture();
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(0), frame("audio", 0, true));
+    fanout.stage(SECOND);
+    let _ = fanout.push(SECOND, ms(0), frame("video", 0, true));
+    fanout.switch(ms(10));
+    assert_eq!(fanout.last_frame(Kind::Audio), None);
+    assert!(fanout.picture(ms(10), "audio", ms(100)).is_empty());
 }
 
 #[test]
 fn a_frame_out_of_order_does_not_turn_the_clock_back() {
     let (engine, fanout) = fixture();
     let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
-    let _ = fanout.push(ms(0), frame("video", 0, true));
-    let _ = fanout.push(ms(0), frame("video", 80, false));
-    let _ = fanout.push(ms(0), frame("video", 40, false));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 80, false));
+    let _ = fanout.push(FIRST, ms(0), frame("video", 40, false));
     // Nor do two frames share a stamp: browsers would take them for one.
     assert_eq!(engine.stamps(A), [0, 80, 81]);
 }
@@ -262,7 +331,7 @@ fn a_still_is_made_of_a_fresh_keyframe_or_of_all_since() {
     let (_, fanout) = fixture();
     assert!(fanout.picture(ms(0), "video", ms(100)).is_empty());
     for (pts, keyframe) in [(0, true), (40, false), (80, false)] {
-        let _ = fanout.push(ms(pts), frame("video", pts, keyframe));
+        let _ = fanout.push(FIRST, ms(pts), frame("video", pts, keyframe));
     }
     assert_eq!(fanout.picture(ms(90), "video", ms(100)).len(), 1);
     assert_eq!(fanout.picture(ms(200), "video", ms(100)).len(), 3);
@@ -274,7 +343,7 @@ fn joining_and_leaving_while_frames_flow_gives_every_viewer_a_run_without_holes(
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for n in 0..2000 {
-                let _ = fanout.push(ms(n), frame("video", n, n % 10 == 0));
+                let _ = fanout.push(FIRST, ms(n), frame("video", n, n % 10 == 0));
             }
         });
         for thread in 0..4 {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +18,8 @@ use super::{Timeline, element};
 use crate::codec::{Codec, Kind};
 use crate::description::Description;
 use crate::engine::Frame;
-use crate::fanout::{Fanout, Keyframe};
-use crate::source::{Source, SourceEvent, SourceEvents, Sources};
+use crate::fanout::Keyframe;
+use crate::source::{Failure, Feed, Mode, Source, SourceEvent, SourceEvents, Sources};
 
 /// A source this far ahead of the clock is not live and has to be held back.
 const MAX_AHEAD: Duration = Duration::from_millis(250);
@@ -41,17 +41,19 @@ struct GstSource {
     pipeline: gst::Pipeline,
     /// By output: where requests for keyframes go in.
     sinks: Vec<(String, gst::Pad)>,
-    feed: Arc<Feed>,
+    live: bool,
+    tap: Arc<Tap>,
 }
 
 /// What the callbacks of one source share.
-struct Feed {
+struct Tap {
     timeline: Timeline,
-    fanout: Arc<Fanout>,
+    feed: Feed,
     events: SourceEvents,
-    /// Whether the fan-out knows of this source.
-    begun: Mutex<bool>,
-    /// The source is being stopped; its successor may run already.
+    /// Where its running time begins, counted from the timeline's epoch; known with the first
+    /// frame.
+    offset: OnceLock<Duration>,
+    /// The source is being stopped.
     stopped: AtomicBool,
 }
 
@@ -59,48 +61,46 @@ impl Sources for GstSources {
     fn start(
         &self,
         description: &Description,
-        fanout: &Arc<Fanout>,
+        feed: Feed,
+        mode: Mode,
         events: SourceEvents,
-    ) -> Result<Box<dyn Source>, String> {
+    ) -> Result<Box<dyn Source>, Failure> {
         let pipeline = parse(description)?;
         find_files(&pipeline, &description.path);
         pipeline.use_clock(Some(&self.timeline.clock));
-        let feed = Arc::new(Feed {
+        let tap = Arc::new(Tap {
             timeline: self.timeline.clone(),
-            fanout: fanout.clone(),
+            feed,
             events: events.clone(),
-            begun: Mutex::new(false),
+            offset: OnceLock::new(),
             stopped: AtomicBool::new(false),
         });
         // From here on an error drops the source and with it the pipeline.
         let mut source = GstSource {
             pipeline,
             sinks: Vec::new(),
-            feed: feed.clone(),
+            live: false,
+            tap,
         };
         let mut pacers = Vec::new();
         for output in description.outputs() {
-            let (pad, pacer) = source.tap(description, output, &feed)?;
+            let (pad, pacer) = source.tap(description, output)?;
             source.sinks.push((output.to_owned(), pad));
             pacers.push(pacer);
         }
         watch_bus(&source.pipeline, &events);
         let paused = source.pipeline.set_state(gst::State::Paused);
-        match paused {
-            // Live sources keep time themselves.
-            Ok(gst::StateChangeSuccess::NoPreroll) => {}
-            _ => {
-                for pacer in &pacers {
-                    pacer.set_property("sync", true);
-                }
+        // Live sources keep time themselves.
+        source.live = paused == Ok(gst::StateChangeSuccess::NoPreroll);
+        if !source.live {
+            for pacer in &pacers {
+                pacer.set_property("sync", true);
             }
         }
-        if let Err(error) = paused.and_then(|_| source.pipeline.set_state(gst::State::Playing)) {
-            // The bus has said more by now; this is for elements that only return an error.
-            tracing::debug!(stream = description.name, %error, "source does not start");
-            events(SourceEvent::Failed {
-                error: "the pipeline does not start".to_owned(),
-            });
+        match (paused, mode) {
+            (Ok(_), Mode::Playing) => source.play(),
+            (Ok(_), Mode::Held) => {}
+            (Err(_), _) => source.fail_to_start(),
         }
         Ok(Box::new(source))
     }
@@ -170,7 +170,6 @@ impl GstSource {
         &self,
         description: &Description,
         output: &str,
-        feed: &Arc<Feed>,
     ) -> Result<(gst::Pad, gst::Element), String> {
         let fail = |message: String| {
             let word = format!("name={output}");
@@ -193,7 +192,7 @@ impl GstSource {
             // A file without sound must not keep its picture from playing.
             .async_(false)
             .caps(&accepted_caps())
-            .callbacks(callbacks(output, feed.clone(), &pacer))
+            .callbacks(callbacks(output, self.tap.clone(), &pacer))
             .build();
         let sink_element = sink.upcast_ref::<gst::Element>();
         let failed = |e: glib::BoolError| fail(format!("{output} cannot be tapped: {e}"));
@@ -206,9 +205,25 @@ impl GstSource {
             .ok_or_else(|| fail(format!("{output} cannot be tapped")))?;
         Ok((pad, pacer))
     }
+
+    /// The bus has said more by now; this is for elements that only return an error.
+    fn fail_to_start(&self) {
+        let error = "the pipeline does not start".to_owned();
+        (self.tap.events)(SourceEvent::Failed(error.into()));
+    }
 }
 
 impl Source for GstSource {
+    fn play(&self) {
+        if self.pipeline.set_state(gst::State::Playing).is_err() {
+            self.fail_to_start();
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        self.live
+    }
+
     fn force_keyframe(&self, output: &str) {
         if let Some((_, pad)) = self.sinks.iter().find(|(name, _)| name == output) {
             let event = gst_video::UpstreamForceKeyUnitEvent::builder()
@@ -242,7 +257,7 @@ impl Source for GstSource {
 
 impl Drop for GstSource {
     fn drop(&mut self) {
-        self.feed.stopped.store(true, Ordering::Relaxed);
+        self.tap.stopped.store(true, Ordering::Relaxed);
         if let Some(bus) = self.pipeline.bus() {
             bus.set_sync_handler(|_, _| gst::BusSyncReply::Drop);
         }
@@ -264,9 +279,10 @@ fn watch_bus(pipeline: &gst::Pipeline, events: &SourceEvents) {
                 let details = error.debug().unwrap_or_default();
                 tracing::debug!(error = %error.error(), %details, "source failed");
                 let text = error.error().message().to_owned();
-                events(SourceEvent::Failed {
+                events(SourceEvent::Failed(Failure {
                     error: one_line(&explained(&text, &details)),
-                });
+                    busy: error.error().matches(gst::ResourceError::Busy),
+                }));
             }
             gst::MessageView::Eos(_) => events(SourceEvent::Ended),
             _ => {}
@@ -347,7 +363,7 @@ fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, String> {
     Ok(codec)
 }
 
-fn callbacks(output: &str, feed: Arc<Feed>, pacer: &gst::Element) -> gst_app::AppSinkCallbacks {
+fn callbacks(output: &str, tap: Arc<Tap>, pacer: &gst::Element) -> gst_app::AppSinkCallbacks {
     let output: Arc<str> = Arc::from(output);
     let pacer = pacer.downgrade();
     let began = AtomicBool::new(false);
@@ -356,38 +372,38 @@ fn callbacks(output: &str, feed: Arc<Feed>, pacer: &gst::Element) -> gst_app::Ap
             let Ok(sample) = sink.pull_sample() else {
                 return Err(gst::FlowError::Eos);
             };
-            if feed.stopped.load(Ordering::Relaxed) {
+            if tap.stopped.load(Ordering::Relaxed) {
                 return Err(gst::FlowError::Flushing);
             }
             let Some(base) = sink.base_time() else {
                 return Ok(gst::FlowSuccess::Ok);
             };
-            let frame = match feed.frame(&output, &sample) {
+            let mut frame = match frame(&output, &sample) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(gst::FlowSuccess::Ok),
                 Err(error) => {
-                    (feed.events)(SourceEvent::Failed { error });
+                    (tap.events)(SourceEvent::Failed(error.into()));
                     return Err(gst::FlowError::Eos);
                 }
             };
-            let now = feed.timeline.now();
-            let offset = feed.begin(now, base, frame.pts);
-            if frame.pts + offset > now + MAX_AHEAD {
+            let now = tap.timeline.now();
+            frame.pts += tap.offset(now, base, frame.pts);
+            if frame.pts > now + MAX_AHEAD {
                 if let Some(pacer) = pacer.upgrade() {
                     pacer.set_property("sync", true);
                 }
             }
             let codec = frame.codec;
-            let keyframe = feed.fanout.push(now, frame);
+            let keyframe = tap.feed.fanout.push(tap.feed.source, now, frame);
             // After the push, so that who hears of it finds a picture.
             if !began.swap(true, Ordering::Relaxed) {
-                (feed.events)(SourceEvent::Began {
+                (tap.events)(SourceEvent::Began {
                     output: output.clone(),
                     codec,
                 });
             }
             if keyframe == Keyframe::Ask {
-                (feed.events)(SourceEvent::KeyframeDue {
+                (tap.events)(SourceEvent::KeyframeDue {
                     output: output.clone(),
                 });
             }
@@ -396,49 +412,45 @@ fn callbacks(output: &str, feed: Arc<Feed>, pacer: &gst::Element) -> gst_app::Ap
         .build()
 }
 
-impl Feed {
-    /// Tells the fan-out once where this source's running time begins, and returns that.
-    fn begin(&self, now: Duration, base: gst::ClockTime, pts: Duration) -> Duration {
-        let offset = match base.checked_sub(self.timeline.epoch) {
-            Some(offset) => Duration::from_nanos(offset.nseconds()),
-            // A frame before the pipeline has its base time, which is about to be now.
-            None => now.saturating_sub(pts),
-        };
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*begun {
-            self.fanout.begin_source(offset);
-            *begun = true;
-        }
-        offset
+impl Tap {
+    /// Where this source's running time begins.
+    fn offset(&self, now: Duration, base: gst::ClockTime, pts: Duration) -> Duration {
+        *self
+            .offset
+            .get_or_init(|| match base.checked_sub(self.timeline.epoch) {
+                Some(offset) => Duration::from_nanos(offset.nseconds()),
+                // A frame before the pipeline has its base time, which is about to be now.
+                None => now.saturating_sub(pts),
+            })
     }
+}
 
-    /// Our own form of a sample; nothing for those that are no frames.
-    fn frame(&self, output: &Arc<str>, sample: &gst::Sample) -> Result<Option<Frame>, String> {
-        let (Some(buffer), Some(caps)) = (sample.buffer(), sample.caps()) else {
-            return Ok(None);
-        };
-        let codec = codec_of(output, caps)?;
-        let running_time = sample
-            .segment()
-            .and_then(|segment| segment.downcast_ref::<gst::ClockTime>())
-            .and_then(|segment| segment.to_running_time(buffer.pts()?));
-        let (Some(pts), Ok(map)) = (running_time, buffer.map_readable()) else {
-            return Ok(None);
-        };
-        if map.is_empty() {
-            return Ok(None);
-        }
-        let keyframe =
-            codec.kind() == Kind::Audio || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        Ok(Some(Frame {
-            output: output.clone(),
-            codec,
-            pts: Duration::from_nanos(pts.nseconds()),
-            duration: buffer
-                .duration()
-                .map(|duration| Duration::from_nanos(duration.nseconds())),
-            keyframe,
-            bytes: Bytes::copy_from_slice(&map),
-        }))
+/// Our own form of a sample; nothing for those that are no frames.
+fn frame(output: &Arc<str>, sample: &gst::Sample) -> Result<Option<Frame>, String> {
+    let (Some(buffer), Some(caps)) = (sample.buffer(), sample.caps()) else {
+        return Ok(None);
+    };
+    let codec = codec_of(output, caps)?;
+    let running_time = sample
+        .segment()
+        .and_then(|segment| segment.downcast_ref::<gst::ClockTime>())
+        .and_then(|segment| segment.to_running_time(buffer.pts()?));
+    let (Some(pts), Ok(map)) = (running_time, buffer.map_readable()) else {
+        return Ok(None);
+    };
+    if map.is_empty() {
+        return Ok(None);
     }
+    let keyframe =
+        codec.kind() == Kind::Audio || !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+    Ok(Some(Frame {
+        output: output.clone(),
+        codec,
+        pts: Duration::from_nanos(pts.nseconds()),
+        duration: buffer
+            .duration()
+            .map(|duration| Duration::from_nanos(duration.nseconds())),
+        keyframe,
+        bytes: Bytes::copy_from_slice(&map),
+    }))
 }

@@ -10,6 +10,7 @@ mod runtime;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
@@ -33,6 +34,8 @@ pub struct Config {
     pub max_viewers: usize,
     /// Local addresses media is offered on; empty means those of all interfaces that are up.
     pub media_addresses: Vec<IpAddr>,
+    /// How long a stream on demand runs on after its last viewer.
+    pub keep: Duration,
 }
 
 impl Default for Config {
@@ -42,6 +45,7 @@ impl Default for Config {
             streams: Vec::new(),
             max_viewers: 100,
             media_addresses: Vec::new(),
+            keep: Duration::from_secs(10),
         }
     }
 }
@@ -63,8 +67,8 @@ pub enum Error {
         /// What the system says to it.
         source: std::io::Error,
     },
-    /// A thread or descriptor could not be had.
-    #[error("the system refuses a thread: {0}")]
+    /// A thread could not be had, or the directory not be watched.
+    #[error("the system refuses what the streamer needs: {0}")]
     System(#[from] std::io::Error),
 }
 
@@ -111,6 +115,8 @@ pub enum StreamState {
     Live,
     /// Its pipeline failed; it is tried again from time to time.
     Failed,
+    /// Runs on demand, and nobody watches.
+    Idle,
 }
 
 /// A stream's picture in the list.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Hub, Input, Jobs, Parts, Snapshot, Still, Stills};
 use super::{Config, Error, Media, MediaEvent, Refusal, StreamInfo};
-use crate::description;
+use crate::description::{self, Watch};
 use crate::engine::ViewerId;
 use crate::gst::{self, GstSources, Timeline, ViewerSettings, WebRtcEngine};
 use crate::limits;
@@ -25,20 +25,28 @@ pub struct MediaHandle {
     // send is bounded by their rate: frames do not pass, and nobody but us starts them.
     inputs: Sender<Input>,
     snapshot: Arc<Mutex<Snapshot>>,
+    _watch: Watch,
 }
 
 /// Loads the descriptions, starts their pipelines and the engine. Returns when the descriptions
-/// are known to be readable; whether their pipelines run shows in [`Media::streams`].
+/// are found; whether they are fit for use and their pipelines run shows in [`Media::streams`].
 ///
 /// # Errors
-/// A description that cannot be used, a media address that is not ours, or GStreamer without
-/// WebRTC.
+/// A description that is not there, a media address that is not ours, or GStreamer without WebRTC.
 pub fn start(config: &Config) -> Result<(MediaHandle, mpsc::Receiver<MediaEvent>), Error> {
     for address in config.media_addresses.iter().copied() {
         // No viewer could ever connect, and each would wait for candidates that never come.
         UdpSocket::bind((address, 0)).map_err(|source| Error::Address { address, source })?;
     }
+    let (inputs, inbox) = channel();
+    // Before they are read, so that no change falls in between.
+    let changes = inputs.clone();
+    let changed = move |loaded| {
+        let _ = changes.send(Input::Descriptions(loaded));
+    };
+    let watch = Watch::start(config.pipelines.clone(), config.streams.clone(), changed);
     let descriptions = description::load_directory(&config.pipelines, &config.streams)?;
+    let watch = watch?;
     let capacity = limits::viewers(config.max_viewers);
     let timeline = Timeline::begin().map_err(Error::Engine)?;
     let engine = Arc::new(WebRtcEngine::new(
@@ -53,7 +61,6 @@ pub fn start(config: &Config) -> Result<(MediaHandle, mpsc::Receiver<MediaEvent>
         Still::File(path) => gst::still_of_file(&path),
         Still::Frames(frames) => gst::still_of_frames(&frames),
     });
-    let (inputs, inbox) = channel();
     let snapshot = Arc::default();
     let (events, agent) = mpsc::channel(EVENT_QUEUE);
     let sender = inputs.clone();
@@ -77,12 +84,18 @@ pub fn start(config: &Config) -> Result<(MediaHandle, mpsc::Receiver<MediaEvent>
         }),
         snapshot: Arc::clone(&snapshot),
         capacity,
+        keep: config.keep,
     };
     let hub = Hub::new(parts, descriptions);
     thread::Builder::new()
         .name("media".to_owned())
         .spawn(move || run(hub, &timeline, &inbox, &events))?;
-    Ok((MediaHandle { inputs, snapshot }, agent))
+    let media = MediaHandle {
+        inputs,
+        snapshot,
+        _watch: watch,
+    };
+    Ok((media, agent))
 }
 
 /// Blocking work gets a thread of its own: it is rare, and one that hangs hinders nobody. Where

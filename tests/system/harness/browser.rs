@@ -64,6 +64,8 @@ pub struct Stats {
     pub audio_packets: u64,
     /// Sum of squared amplitude over time: grows while there is sound.
     pub audio_energy: f64,
+    /// Seconds of sound that the browser had to make up, for none had come in time.
+    pub audio_concealed: f64,
     /// Changes when the picture does.
     pub picture: i64,
     /// Mean brightness of the picture, 0–255.
@@ -259,6 +261,7 @@ impl Page<'_> {
             video_codec: text("videoCodec"),
             audio_packets: count("audioPackets"),
             audio_energy: value["audioEnergy"].as_f64().unwrap_or_default(),
+            audio_concealed: value["audioConcealed"].as_f64().unwrap_or_default(),
             picture: picture["hash"].as_i64().unwrap_or_default(),
             brightness: picture["brightness"].as_f64().unwrap_or_default(),
             size: (

@@ -1,27 +1,28 @@
 //! The state machine behind [`super::Media`]: commands, events of engine and sources, and time go
 //! in; events go out. What may block is handed to `Jobs` as closures and reports back as [`Input`].
 
+mod changes;
 mod stills;
 mod streams;
 mod viewers;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use self::streams::{Run, Stream};
+use self::streams::{Attempt, Next, Run, Stream};
 use self::viewers::{Viewer, ViewerState};
 use super::{MediaEvent, Refusal, StreamImage, StreamInfo, StreamState};
 use crate::codec::{Codec, Kind};
-use crate::description::{Description, Image};
+use crate::description::{Description, Image, Loaded};
 use crate::engine::{Engine, Event, ViewerId};
-use crate::fanout::{Fanout, Keyframe, Start};
+use crate::fanout::{Fanout, Keyframe, SourceId, Start};
 use crate::limits;
 use crate::offer::{Available, Offer};
-use crate::source::{Source, SourceEvent, Sources};
+use crate::source::{Failure, Feed, Mode, Source, SourceEvent, SourceEvents, Sources};
 
 /// ICE and DTLS may take this long after the answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
@@ -51,13 +52,16 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// timed, so that a process that was halted does not blame its sources.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 const STALL_CHECKS: u32 = 10;
-/// Pipelines of one stream that may exist at a time: one that comes and one that goes. More mean
-/// that a device hangs, and another attempt would hang beside them.
-const MAX_PIPELINES: usize = 2;
+/// Pipelines of one stream that may exist at a time: one on air, one to follow, the next round of a
+/// loop and one that goes. More mean that a device hangs, and another attempt would hang beside
+/// them.
+const MAX_PIPELINES: usize = 4;
 /// A file shorter than this begins again no sooner.
 const SHORTEST_LOOP: Duration = Duration::from_secs(1);
 /// Teardowns get this long at the end, then the process goes without them.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// What a viewer is told whose connection does not fit the stream any more; the page knows it.
+const CODEC_CHANGED: &str = "codec-changed";
 /// How long a still is good.
 const IMAGE_AGE: Duration = Duration::from_secs(10);
 /// Who asked for a still is told after this that there will be none.
@@ -95,6 +99,8 @@ pub(in crate::media) enum Input {
     Stop {
         done: oneshot::Sender<()>,
     },
+    /// The descriptions were read again.
+    Descriptions(Vec<Loaded>),
     Opened {
         viewer: ViewerId,
         result: Result<String, String>,
@@ -103,15 +109,15 @@ pub(in crate::media) enum Input {
     Engine(Event),
     Started {
         stream: usize,
-        run: u64,
-        result: Result<Box<dyn Source>, String>,
+        id: SourceId,
+        result: Result<Box<dyn Source>, Failure>,
     },
     Stopped {
         stream: usize,
     },
     Source {
         stream: usize,
-        run: u64,
+        id: SourceId,
         event: SourceEvent,
     },
     ImageMade {
@@ -139,11 +145,15 @@ pub(in crate::media) struct Parts {
     pub(in crate::media) inbox: Inbox,
     pub(in crate::media) snapshot: Arc<Mutex<Snapshot>>,
     pub(in crate::media) capacity: usize,
+    /// How long a stream on demand runs on after its last viewer.
+    pub(in crate::media) keep: Duration,
 }
 
 pub(in crate::media) struct Hub {
     parts: Parts,
     streams: Vec<Stream>,
+    /// Counts pipelines, so that events of an old one are told apart.
+    last_source: u64,
     viewers: HashMap<ViewerId, Viewer>,
     /// Viewers the engine still makes or ends, though they are in the table no longer.
     departing: usize,
@@ -188,14 +198,12 @@ enum Stop {
 }
 
 impl Hub {
-    pub(in crate::media) fn new(parts: Parts, descriptions: Vec<Description>) -> Self {
-        let streams = descriptions
-            .into_iter()
-            .map(|description| Stream::new(description, parts.engine.clone()))
-            .collect();
+    /// A hub with these streams; their pipelines start at the first [`Hub::handle_timeout`].
+    pub(in crate::media) fn new(parts: Parts, descriptions: Vec<Loaded>) -> Self {
         let mut hub = Self {
             parts,
-            streams,
+            streams: Vec::new(),
+            last_source: 0,
             viewers: HashMap::new(),
             departing: 0,
             busy: 0,
@@ -204,18 +212,26 @@ impl Hub {
             events: Vec::new(),
             dirty: true,
         };
+        hub.handle_descriptions(Duration::ZERO, descriptions);
         hub.publish();
+        // Nobody knows of them yet, so nothing of this is news.
+        hub.events.clear();
         hub
     }
 
     /// When [`Hub::handle_timeout`] is due.
     pub(in crate::media) fn poll_timeout(&self) -> Option<Duration> {
         let runs = self.streams.iter().filter_map(|stream| match &stream.run {
-            Run::Waiting { until } => Some(*until),
-            Run::Starting { deadline, .. } => Some(*deadline),
+            Run::Waiting { until, .. } => Some(*until),
+            Run::Starting(attempt) => Some(attempt.deadline),
             Run::Live { check, .. } => Some(*check),
-            Run::Stopped => None,
+            Run::Idle | Run::Stopped => None,
         });
+        let nexts = self.streams.iter().filter_map(|stream| {
+            let attempt = stream.next.as_ref()?.attempt.as_ref()?;
+            Some(attempt.deadline)
+        });
+        let idle = self.streams.iter().filter_map(|stream| stream.idle_at);
         let images = self.streams.iter().filter_map(|stream| stream.image_until);
         let stop = match self.stop {
             Stop::Going { until, .. } => Some(until),
@@ -230,7 +246,9 @@ impl Hub {
                 | ViewerState::Connecting { until, .. } => Some(until),
                 ViewerState::Playing { .. } => None,
             });
-        runs.chain(viewers)
+        runs.chain(nexts)
+            .chain(idle)
+            .chain(viewers)
             .chain(self.silence_check)
             .chain(images)
             .chain(stop)
@@ -255,6 +273,11 @@ impl Hub {
             }
             Input::Image { stream, reply } => self.handle_image(now, &stream, reply),
             Input::Stop { done } => self.handle_stop(now, done),
+            Input::Descriptions(loaded) => {
+                if matches!(self.stop, Stop::NotYet) {
+                    self.handle_descriptions(now, loaded);
+                }
+            }
             Input::Opened { viewer, result } => {
                 self.handle_opened(now, viewer, result);
                 self.finish_job();
@@ -268,15 +291,11 @@ impl Hub {
                 self.finish_job();
             }
             Input::Engine(event) => self.handle_engine(now, event),
-            Input::Started {
-                stream,
-                run,
-                result,
-            } => {
-                self.handle_started(now, stream, run, result);
+            Input::Started { stream, id, result } => {
+                self.handle_started(now, stream, id, result);
                 self.finish_job();
             }
-            Input::Source { stream, run, event } => self.handle_source(now, stream, run, event),
+            Input::Source { stream, id, event } => self.handle_source(now, stream, id, event),
             Input::ImageMade { stream, result } => self.handle_image_made(now, stream, &result),
             Input::Quit => {}
         }
@@ -285,11 +304,12 @@ impl Hub {
 
     pub(in crate::media) fn handle_timeout(&mut self, now: Duration) {
         for stream in 0..self.streams.len() {
+            self.check_demand(now, stream);
             match &self.streams[stream].run {
-                Run::Waiting { until } if *until <= now => self.start(now, stream),
-                Run::Starting {
+                Run::Waiting { until, .. } if *until <= now => self.start(now, stream),
+                Run::Starting(Attempt {
                     deadline, began, ..
-                } if *deadline <= now => {
+                }) if *deadline <= now => {
                     if began.is_empty() {
                         self.fail(now, stream, "no frame has come".to_owned());
                     } else {
@@ -297,6 +317,14 @@ impl Hub {
                     }
                 }
                 Run::Live { check, .. } if *check <= now => self.check_stall(now, stream),
+                _ => {}
+            }
+            match &self.streams[stream].next {
+                Some(Next { attempt: None, .. }) => self.start_next(now, stream),
+                Some(Next {
+                    attempt: Some(Attempt { deadline, .. }),
+                    ..
+                }) if *deadline <= now => self.hurry_next(now, stream),
                 _ => {}
             }
             if self.streams[stream]
@@ -349,7 +377,7 @@ impl Hub {
     fn changed(&mut self, stream: usize) {
         self.dirty = true;
         self.events.push(MediaEvent::Changed {
-            stream: self.streams[stream].description.name.clone(),
+            stream: self.streams[stream].name.clone(),
         });
     }
 
@@ -372,14 +400,10 @@ impl Hub {
             self.remove(viewer);
         }
         for index in 0..self.streams.len() {
+            self.drop_sources(index);
             let stream = &mut self.streams[index];
-            stream.number += 1;
-            let run = std::mem::replace(&mut stream.run, Run::Stopped);
             stream.image_wanted.clear();
             stream.image_until = None;
-            if let Run::Starting { source, .. } | Run::Live { source, .. } = run {
-                self.drop_source(index, source);
-            }
         }
         self.events.clear();
         self.finish_stop();
@@ -405,24 +429,17 @@ impl Hub {
             return;
         }
         let mut encoders = BTreeMap::new();
-        for stream in &self.streams {
-            if let Run::Starting {
-                source: Some(source),
-                ..
-            }
-            | Run::Live {
-                source: Some(source),
-                ..
-            } = &stream.run
-            {
-                for (factory, count) in source.encoders() {
-                    *encoders.entry(factory).or_default() += count;
-                }
+        for source in self.streams.iter().flat_map(Stream::sources) {
+            for (factory, count) in source.encoders() {
+                *encoders.entry(factory).or_default() += count;
             }
         }
         let capacity = self.parts.capacity;
+        let listed = self.streams.iter().filter(|stream| stream.listed);
+        let mut streams: Vec<StreamInfo> = listed.map(|stream| stream.info(capacity)).collect();
+        streams.sort_by(|one, other| one.name.cmp(&other.name));
         let snapshot = Snapshot {
-            streams: self.streams.iter().map(|s| s.info(capacity)).collect(),
+            streams,
             viewers: self.viewers.len(),
             encoders,
         };

@@ -4,7 +4,7 @@ use super::*;
 
 impl Hub {
     pub(super) fn handle_image(&mut self, now: Duration, name: &str, reply: ImageReply) {
-        let Some(index) = self.streams.iter().position(|s| s.description.name == name) else {
+        let Some(index) = self.stream(name) else {
             let _ = reply.send(Err(Refusal::NoSuchStream(name.to_owned())));
             return;
         };
@@ -15,7 +15,8 @@ impl Hub {
                 return;
             }
         }
-        let still = match &stream.description.image {
+        let image = stream.description.as_ref().and_then(|d| d.image.as_ref());
+        let still = match image {
             Some(Image::File(path)) => Still::File(path.clone()),
             Some(Image::Url(_)) => {
                 let text = "the image is elsewhere".to_owned();

@@ -3,11 +3,19 @@
 use super::*;
 
 pub(super) struct Stream {
-    pub(super) description: Description,
+    pub(super) name: String,
+    /// What its pipeline is made of; none as long as its file was never fit for use.
+    pub(super) description: Option<Arc<Description>>,
+    /// Why the file as it is now is not what plays.
+    pub(super) fault: Option<String>,
+    /// Its file is there.
+    pub(super) listed: bool,
     pub(super) fanout: Arc<Fanout>,
     pub(super) run: Run,
-    /// Counts attempts, so that events of an old pipeline are told apart.
-    pub(super) number: u64,
+    /// What is to follow the pipeline on air.
+    pub(super) next: Option<Next>,
+    /// What played before, while its successor needs the device that it had.
+    pub(super) fallback: Option<Arc<Description>>,
     pub(super) status: StreamState,
     pub(super) error: Option<String>,
     /// Known since the outputs first ran; kept over restarts.
@@ -20,39 +28,76 @@ pub(super) struct Stream {
     /// Limit of those who want one.
     pub(super) image_until: Option<Duration>,
     pub(super) viewers: usize,
+    /// When a stream on demand without viewers is to rest.
+    pub(super) idle_at: Option<Duration>,
 }
 
 /// A stream's pipeline.
 pub(super) enum Run {
+    /// Not there, for nobody watches.
+    Idle,
     /// Not there; tried again at this time.
     Waiting {
         until: Duration,
+        held: Option<Held>,
     },
-    /// Being built, or built and without a frame. Events may come before the source itself.
-    Starting {
-        source: Option<Box<dyn Source>>,
-        began: BTreeMap<String, Codec>,
-        deadline: Duration,
-    },
+    /// Being built, or built and not all of its outputs have come.
+    Starting(Attempt),
     Live {
+        id: SourceId,
         source: Option<Box<dyn Source>>,
         since: Duration,
         /// When to look for silence again, and how often in a row there was any.
         check: Duration,
         silent: u32,
+        /// The next round of a loop.
+        held: Option<Held>,
     },
     Stopped,
 }
 
+/// A pipeline that was asked for. Events may come before the source itself.
+pub(super) struct Attempt {
+    pub(super) id: SourceId,
+    pub(super) source: Option<Box<dyn Source>>,
+    pub(super) began: BTreeMap<String, Codec>,
+    pub(super) deadline: Duration,
+}
+
+/// A pipeline whose first frames are ready, so that a loop has no seam.
+pub(super) struct Held {
+    id: SourceId,
+    source: Option<Box<dyn Source>>,
+}
+
+/// A changed description whose pipeline runs beside the one on air until it has a picture.
+pub(super) struct Next {
+    pub(super) description: Arc<Description>,
+    /// None until there is room for one more pipeline.
+    pub(super) attempt: Option<Attempt>,
+}
+
+/// Which pipeline of a stream something is about.
+enum Place {
+    OnAir,
+    Next,
+    Held,
+    /// Of the past.
+    None,
+}
+
 impl Stream {
-    pub(super) fn new(description: Description, engine: Arc<dyn Engine>) -> Self {
+    pub(super) fn new(name: String, engine: Arc<dyn Engine>) -> Self {
         Self {
+            name,
+            description: None,
+            fault: None,
+            listed: true,
             fanout: Arc::new(Fanout::new(engine)),
-            run: Run::Waiting {
-                until: Duration::ZERO,
-            },
-            number: 0,
-            status: StreamState::Starting,
+            run: Run::Stopped,
+            next: None,
+            fallback: None,
+            status: StreamState::Failed,
             error: None,
             codecs: BTreeMap::new(),
             retry: FIRST_RETRY,
@@ -61,17 +106,85 @@ impl Stream {
             image_wanted: Vec::new(),
             image_until: None,
             viewers: 0,
-            description,
+            idle_at: None,
         }
+    }
+
+    fn place(&self, wanted: SourceId) -> Place {
+        let holds = |held: &Option<Held>| held.as_ref().is_some_and(|held| held.id == wanted);
+        match &self.run {
+            Run::Starting(attempt) if attempt.id == wanted => return Place::OnAir,
+            Run::Live { id, .. } if *id == wanted => return Place::OnAir,
+            Run::Live { held, .. } | Run::Waiting { held, .. } if holds(held) => {
+                return Place::Held;
+            }
+            _ => {}
+        }
+        match &self.next {
+            Some(Next {
+                attempt: Some(attempt),
+                ..
+            }) if attempt.id == wanted => Place::Next,
+            _ => Place::None,
+        }
+    }
+
+    /// Where the source of a pipeline that is wanted belongs.
+    fn slot(&mut self, wanted: SourceId) -> Option<&mut Option<Box<dyn Source>>> {
+        match self.place(wanted) {
+            Place::OnAir => match &mut self.run {
+                Run::Starting(attempt) => Some(&mut attempt.source),
+                Run::Live { source, .. } => Some(source),
+                _ => None,
+            },
+            Place::Held => match &mut self.run {
+                Run::Live { held, .. } | Run::Waiting { held, .. } => {
+                    held.as_mut().map(|held| &mut held.source)
+                }
+                _ => None,
+            },
+            Place::Next => {
+                let attempt = self.next.as_mut()?.attempt.as_mut()?;
+                Some(&mut attempt.source)
+            }
+            Place::None => None,
+        }
+    }
+
+    /// Every pipeline that is there.
+    pub(super) fn sources(&self) -> impl Iterator<Item = &dyn Source> {
+        let (source, held) = match &self.run {
+            Run::Starting(attempt) => (attempt.source.as_ref(), None),
+            Run::Live { source, held, .. } => (source.as_ref(), held.as_ref()),
+            Run::Waiting { held, .. } => (None, held.as_ref()),
+            Run::Idle | Run::Stopped => (None, None),
+        };
+        let next = self.next.as_ref().and_then(|next| next.attempt.as_ref());
+        let next = next.and_then(|attempt| attempt.source.as_ref());
+        let held = held.and_then(|held| held.source.as_ref());
+        let all = source.into_iter().chain(held).chain(next);
+        all.map(|source| &**source)
+    }
+
+    /// Takes away every pipeline but the one that is to follow.
+    pub(super) fn take_on_air(&mut self) -> Vec<Box<dyn Source>> {
+        let (source, held) = match std::mem::replace(&mut self.run, Run::Stopped) {
+            Run::Starting(attempt) => (attempt.source, None),
+            Run::Live { source, held, .. } => (source, held),
+            Run::Waiting { held, .. } => (None, held),
+            Run::Idle | Run::Stopped => (None, None),
+        };
+        let held = held.and_then(|held| held.source);
+        source.into_iter().chain(held).collect()
     }
 
     pub(super) fn force(&self, keyframe: Keyframe, output: &str) {
         if let (
             Keyframe::Ask,
-            Run::Starting {
+            Run::Starting(Attempt {
                 source: Some(source),
                 ..
-            }
+            })
             | Run::Live {
                 source: Some(source),
                 ..
@@ -82,10 +195,14 @@ impl Stream {
         }
     }
 
+    fn outputs(&self) -> Vec<&str> {
+        let description = self.description.as_ref();
+        description.map_or_else(Vec::new, |description| description.outputs())
+    }
+
     /// Outputs in the file's order, as far as they run.
     pub(super) fn available(&self) -> Vec<Available> {
-        self.description
-            .outputs()
+        self.outputs()
             .into_iter()
             .filter_map(|output| {
                 Some(Available {
@@ -103,13 +220,18 @@ impl Stream {
             .map(|output| output.output)
     }
 
+    /// Why it does not play, or not what its file says.
+    pub(super) fn complaint(&self) -> Option<&String> {
+        self.fault.as_ref().or(self.error.as_ref())
+    }
+
     pub(super) fn info(&self, capacity: usize) -> StreamInfo {
-        let description = &self.description;
-        let mut title = description.title.clone();
+        let description = self.description.as_deref();
+        let mut title = description.map_or_else(BTreeMap::new, |d| d.title.clone());
         title
             .entry(String::new())
-            .or_insert_with(|| description.name.clone());
-        let image = match &description.image {
+            .or_insert_with(|| self.name.clone());
+        let image = match description.and_then(|d| d.image.as_ref()) {
             Some(Image::Url(url)) => StreamImage::Url(url.clone()),
             Some(Image::File(_)) => StreamImage::Own,
             None if self.status == StreamState::Live && self.picture_output().is_some() => {
@@ -126,14 +248,14 @@ impl Stream {
             new
         });
         StreamInfo {
-            name: description.name.clone(),
+            name: self.name.clone(),
             title,
-            description: description.description.clone(),
+            description: description.map_or_else(BTreeMap::new, |d| d.description.clone()),
             image,
             codecs,
             rungs: Vec::new(),
             state: self.status,
-            error: self.error.clone(),
+            error: self.complaint().cloned(),
             viewers: self.viewers,
             capacity,
         }
@@ -141,44 +263,93 @@ impl Stream {
 }
 
 impl Hub {
+    fn next_source(&mut self) -> SourceId {
+        self.last_source += 1;
+        SourceId(self.last_source)
+    }
+
+    /// Starts what is due: the held round of a loop, or a new pipeline.
     pub(super) fn start(&mut self, now: Duration, index: usize) {
         let stream = &mut self.streams[index];
-        if stream.pipelines >= MAX_PIPELINES {
-            let until = now + FIRST_RETRY;
-            stream.run = Run::Waiting { until };
+        let Run::Waiting { held, .. } = &mut stream.run else {
+            return;
+        };
+        let deadline = now + FIRST_FRAME_LIMIT;
+        let began = BTreeMap::new();
+        let held = held.take();
+        if let Some(Held {
+            id,
+            source: Some(source),
+        }) = held
+        {
+            stream.fanout.admit(id);
+            source.play();
+            stream.run = Run::Starting(Attempt {
+                id,
+                source: Some(source),
+                began,
+                deadline,
+            });
             return;
         }
-        stream.pipelines += 1;
-        stream.number += 1;
-        stream.run = Run::Starting {
-            source: None,
-            began: BTreeMap::new(),
-            deadline: now + FIRST_FRAME_LIMIT,
+        // A device is free only when nothing is left of the pipeline that had it.
+        let room = if stream.fallback.is_some() {
+            1
+        } else {
+            MAX_PIPELINES
         };
-        let run = stream.number;
-        let description = stream.description.clone();
-        let fanout = stream.fanout.clone();
+        let description = match &stream.description {
+            Some(description) if stream.pipelines < room => description.clone(),
+            _ => {
+                let until = now + FIRST_RETRY;
+                stream.run = Run::Waiting { until, held: None };
+                return;
+            }
+        };
+        let id = self.next_source();
+        let stream = &mut self.streams[index];
+        stream.fanout.admit(id);
+        stream.run = Run::Starting(Attempt {
+            id,
+            source: None,
+            began,
+            deadline,
+        });
+        self.launch(index, id, description, Mode::Playing);
+    }
+
+    /// Has a pipeline made.
+    pub(super) fn launch(
+        &mut self,
+        index: usize,
+        id: SourceId,
+        description: Arc<Description>,
+        mode: Mode,
+    ) {
+        let stream = &mut self.streams[index];
+        stream.pipelines += 1;
+        let feed = Feed {
+            fanout: stream.fanout.clone(),
+            source: id,
+        };
         let sources = self.parts.sources.clone();
         let inbox = self.parts.inbox.clone();
         self.busy += 1;
         let started = move |result| Input::Started {
             stream: index,
-            run,
+            id,
             result,
         };
-        let lost = started(Err("the start was given up".to_owned()));
+        let lost = started(Err("the start was given up".to_owned().into()));
         self.job("source-start", lost, move || {
-            started(sources.start(
-                &description,
-                &fanout,
-                Arc::new(move |event| {
-                    inbox(Input::Source {
-                        stream: index,
-                        run,
-                        event,
-                    });
-                }),
-            ))
+            let events: SourceEvents = Arc::new(move |event| {
+                inbox(Input::Source {
+                    stream: index,
+                    id,
+                    event,
+                });
+            });
+            started(sources.start(&description, feed, mode, events))
         });
     }
 
@@ -186,23 +357,22 @@ impl Hub {
         &mut self,
         now: Duration,
         index: usize,
-        run: u64,
-        result: Result<Box<dyn Source>, String>,
+        id: SourceId,
+        result: Result<Box<dyn Source>, Failure>,
     ) {
         let stream = &mut self.streams[index];
-        let current = stream.number == run;
-        match (&mut stream.run, result) {
-            (Run::Starting { source, .. } | Run::Live { source, .. }, Ok(started)) if current => {
-                *source = Some(started);
-                self.dirty = true;
-            }
-            (_, Ok(stale)) => self.drop_source(index, Some(stale)),
-            (run, Err(error)) => {
-                let failed = current && matches!(run, Run::Starting { .. });
-                stream.pipelines -= 1;
-                if failed {
-                    self.fail(now, index, error);
+        match result {
+            Ok(source) => match stream.slot(id) {
+                Some(slot) => {
+                    *slot = Some(source);
+                    self.dirty = true;
+                    self.hold_next_round(index);
                 }
+                None => self.drop_source(index, Some(source)),
+            },
+            Err(failure) => {
+                stream.pipelines -= 1;
+                self.handle_failed(now, index, id, failure);
             }
         }
     }
@@ -217,72 +387,114 @@ impl Hub {
         });
     }
 
+    /// Stops every pipeline of a stream.
+    pub(super) fn drop_sources(&mut self, index: usize) {
+        self.drop_next(index);
+        for source in self.streams[index].take_on_air() {
+            self.drop_source(index, Some(source));
+        }
+    }
+
     pub(super) fn handle_source(
         &mut self,
         now: Duration,
         index: usize,
-        run: u64,
+        id: SourceId,
         event: SourceEvent,
     ) {
         let stream = &mut self.streams[index];
-        if stream.number != run {
-            return;
-        }
-        match event {
-            SourceEvent::Began { output, codec } => {
-                let (began, deadline) = match &mut stream.run {
-                    Run::Starting {
-                        began, deadline, ..
-                    } => (began, deadline),
-                    Run::Live { .. } => return self.begin_late(index, &output, codec),
-                    Run::Waiting { .. } | Run::Stopped => return,
+        let place = stream.place(id);
+        match (event, place) {
+            (SourceEvent::Failed(failure), _) => self.handle_failed(now, index, id, failure),
+            (SourceEvent::Began { output, codec }, Place::OnAir) => {
+                let Run::Starting(attempt) = &mut stream.run else {
+                    return self.begin_late(index, &output, codec);
                 };
-                if began.is_empty() {
-                    *deadline = now + OUTPUTS_LIMIT;
-                }
-                began.insert(output.to_string(), codec);
-                if began.len() == stream.description.outputs().len() {
+                attempt.begin(now, &output, codec);
+                if attempt.began.len() == stream.outputs().len() {
                     self.go_live(now, index);
                 }
             }
-            SourceEvent::KeyframeDue { output } => stream.force(Keyframe::Ask, &output),
-            SourceEvent::Ended => self.handle_ended(now, index),
-            SourceEvent::Failed { error } => self.fail(now, index, error),
+            (SourceEvent::Began { output, codec }, Place::Next) => {
+                self.begin_next(now, index, &output, codec);
+            }
+            (SourceEvent::KeyframeDue { output }, Place::OnAir) => {
+                stream.force(Keyframe::Ask, &output);
+            }
+            (SourceEvent::Ended, Place::OnAir) => self.handle_ended(now, index),
+            (SourceEvent::Ended, Place::Next) => {
+                let error = "it ended before it could be shown".to_owned();
+                self.fail_next(now, index, error.into());
+            }
+            (_, Place::Next | Place::Held | Place::None) => {}
+        }
+    }
+
+    fn handle_failed(&mut self, now: Duration, index: usize, id: SourceId, failure: Failure) {
+        let stream = &mut self.streams[index];
+        match stream.place(id) {
+            Place::OnAir => self.fail(now, index, failure.error),
+            Place::Next => self.fail_next(now, index, failure),
+            Place::Held => {
+                // Then the loop has a seam.
+                if let Run::Live { held, .. } | Run::Waiting { held, .. } = &mut stream.run {
+                    let source = held.take().and_then(|held| held.source);
+                    self.drop_source(index, source);
+                }
+            }
+            Place::None => {}
         }
     }
 
     pub(super) fn go_live(&mut self, now: Duration, index: usize) {
         let stream = &mut self.streams[index];
-        let Run::Starting { source, began, .. } = &mut stream.run else {
+        let Run::Starting(attempt) = &mut stream.run else {
             return;
         };
-        let source = source.take();
+        let source = attempt.source.take();
+        let id = attempt.id;
         // What ran before and is late this time will come.
         let mut codecs = stream.codecs.clone();
-        codecs.append(began);
+        let outputs = stream.description.as_ref();
+        let outputs = outputs.map_or_else(Vec::new, |description| description.outputs());
+        codecs.retain(|output, _| outputs.contains(&output.as_str()));
+        codecs.append(&mut attempt.began);
+        stream.fallback = None;
+        self.play_on(now, index, id, source, codecs);
+    }
+
+    /// A pipeline is on air from now on, with these outputs.
+    pub(super) fn play_on(
+        &mut self,
+        now: Duration,
+        index: usize,
+        id: SourceId,
+        source: Option<Box<dyn Source>>,
+        codecs: BTreeMap<String, Codec>,
+    ) {
+        let stream = &mut self.streams[index];
         stream.run = Run::Live {
+            id,
             source,
             since: now,
             check: now + STALL_CHECK,
             silent: 0,
+            held: None,
         };
-        let other_codecs = !stream.codecs.is_empty() && stream.codecs != codecs;
-        if stream.status != StreamState::Live || stream.codecs != codecs {
-            let name = &stream.description.name;
+        let before = std::mem::replace(&mut stream.codecs, codecs);
+        if stream.status != StreamState::Live || stream.codecs != before {
+            let (name, codecs) = (&stream.name, &stream.codecs);
             if stream.status == StreamState::Failed {
                 tracing::info!(stream = name, "stream runs again");
             } else {
                 tracing::debug!(stream = name, ?codecs, "stream runs");
             }
             stream.status = StreamState::Live;
-            stream.error = None;
-            stream.codecs = codecs;
             self.changed(index);
         }
-        if other_codecs {
-            // webrtcbin cannot change the codec of a connection; the page offers again.
-            self.end_all(index, "codec-changed");
-        }
+        self.streams[index].error = None;
+        self.end_left_behind(index, &before);
+        self.hold_next_round(index);
         let parked: Vec<ViewerId> =
             self.of_stream(index, |state| matches!(state, ViewerState::Parked { .. }));
         for viewer in parked {
@@ -295,13 +507,63 @@ impl Hub {
         }
     }
 
+    /// Ends those whose connections do not fit the outputs any more: webrtcbin cannot change the
+    /// codec of a connection; the page offers again.
+    fn end_left_behind(&mut self, index: usize, before: &BTreeMap<String, Codec>) {
+        let after = &self.streams[index].codecs;
+        let kinds = |codecs: &BTreeMap<String, Codec>| -> BTreeSet<Kind> {
+            codecs.values().map(|codec| codec.kind()).collect()
+        };
+        let same_kinds = kinds(before) == kinds(after);
+        let fits = |outputs: &[String]| {
+            same_kinds && outputs.iter().all(|o| before.get(o) == after.get(o))
+        };
+        let left_behind = self.of_stream(index, |state| match state {
+            ViewerState::Opening { outputs, .. }
+            | ViewerState::Connecting { outputs, .. }
+            | ViewerState::Playing { outputs, .. } => !fits(outputs),
+            ViewerState::Parked { .. } => false,
+        });
+        for viewer in left_behind {
+            self.end(viewer, CODEC_CHANGED);
+        }
+    }
+
     /// An output that was not waited for.
     fn begin_late(&mut self, index: usize, output: &str, codec: Codec) {
+        let before = self.streams[index].codecs.clone();
         let codecs = &mut self.streams[index].codecs;
         if codecs.insert(output.to_owned(), codec) != Some(codec) {
             self.changed(index);
-            self.end_all(index, "codec-changed");
+            self.end_left_behind(index, &before);
         }
+    }
+
+    /// Makes the next round of a recording ready, so that its loop has no seam.
+    fn hold_next_round(&mut self, index: usize) {
+        let stream = &mut self.streams[index];
+        let Some(description) = stream.description.clone() else {
+            return;
+        };
+        let wanted = match &stream.run {
+            Run::Live {
+                source: Some(source),
+                held: None,
+                ..
+            } => description.looped && !source.is_live() && stream.pipelines < MAX_PIPELINES,
+            _ => false,
+        };
+        if !wanted {
+            return;
+        }
+        let next = self.next_source();
+        if let Run::Live { held, .. } = &mut self.streams[index].run {
+            *held = Some(Held {
+                id: next,
+                source: None,
+            });
+        }
+        self.launch(index, next, description, Mode::Held);
     }
 
     /// A camera that hangs reports no error. Sound may pause, as long as there is a picture.
@@ -325,20 +587,28 @@ impl Hub {
 
     /// The end of a file: it begins again, for the same viewers if it loops.
     fn handle_ended(&mut self, now: Duration, index: usize) {
-        if let Run::Starting { began, .. } = &self.streams[index].run {
-            if began.is_empty() {
+        if let Run::Starting(attempt) = &self.streams[index].run {
+            if attempt.began.is_empty() {
                 return self.fail(now, index, "it ended before its first frame".to_owned());
             }
             self.go_live(now, index);
         }
         let stream = &mut self.streams[index];
-        let Run::Live { source, since, .. } = &mut stream.run else {
+        let Run::Live {
+            source,
+            since,
+            held,
+            ..
+        } = &mut stream.run
+        else {
             return;
         };
         let source = source.take();
-        let until = *since + SHORTEST_LOOP;
-        stream.run = Run::Waiting { until };
-        let looped = stream.description.looped;
+        let held = held.take();
+        // No sooner than what went out has been played, or the clock would run ahead.
+        let until = (*since + SHORTEST_LOOP).max(stream.fanout.end());
+        stream.run = Run::Waiting { until, held };
+        let looped = stream.description.as_ref().is_some_and(|d| d.looped);
         self.drop_source(index, source);
         if !looped {
             self.end_all(index, "the stream has ended");
@@ -350,22 +620,36 @@ impl Hub {
 
     pub(super) fn fail(&mut self, now: Duration, index: usize, error: String) {
         let stream = &mut self.streams[index];
-        let (source, survived) = match &mut stream.run {
-            Run::Starting { source, .. } => (source.take(), false),
-            Run::Live { source, since, .. } => {
+        let (sources, survived) = match &mut stream.run {
+            Run::Starting(attempt) => ([attempt.source.take(), None], false),
+            Run::Live {
+                source,
+                since,
+                held,
+                ..
+            } => {
                 if now.saturating_sub(*since) >= STABLE_AFTER {
                     stream.retry = FIRST_RETRY;
                 }
-                (source.take(), true)
+                let held = held.take().and_then(|held| held.source);
+                ([source.take(), held], true)
             }
             // Errors come in flocks; the first one is the cause.
-            Run::Waiting { .. } | Run::Stopped => return,
+            Run::Idle | Run::Waiting { .. } | Run::Stopped => return,
         };
+        for source in sources {
+            self.drop_source(index, source);
+        }
+        if self.fall_back(now, index, &error) {
+            return;
+        }
+        let stream = &mut self.streams[index];
         stream.run = Run::Waiting {
             until: now + stream.retry,
+            held: None,
         };
         stream.retry = (stream.retry * 2).min(LAST_RETRY);
-        let name = &stream.description.name;
+        let name = &stream.name;
         if stream.error.as_ref() == Some(&error) {
             tracing::debug!(stream = name, error, "stream failed again");
         } else {
@@ -376,7 +660,6 @@ impl Hub {
         stream.error = Some(error.clone());
         let text = "the stream failed".to_owned();
         stream.give_image(&Err(Refusal::NotRunning(text)));
-        self.drop_source(index, source);
         if news {
             self.changed(index);
         }
@@ -385,5 +668,15 @@ impl Hub {
         if !survived {
             self.end_all(index, &format!("the stream failed: {error}"));
         }
+    }
+}
+
+impl Attempt {
+    /// An output has its first frame.
+    pub(super) fn begin(&mut self, now: Duration, output: &str, codec: Codec) {
+        if self.began.is_empty() {
+            self.deadline = now + OUTPUTS_LIMIT;
+        }
+        self.began.insert(output.to_owned(), codec);
     }
 }

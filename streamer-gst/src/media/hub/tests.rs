@@ -1,3 +1,4 @@
+mod changes;
 mod streams;
 
 use std::path::Path;
@@ -25,11 +26,17 @@ struct FakeSources {
 struct FakeSourcesState {
     refuse: Option<String>,
     events: Vec<SourceEvents>,
+    feeds: Vec<Feed>,
+    modes: Vec<Mode>,
+    recorded: bool,
+    played: Arc<Mutex<usize>>,
     forced: Arc<Mutex<Vec<String>>>,
     alive: Arc<Mutex<usize>>,
 }
 
 struct FakeSource {
+    live: bool,
+    played: Arc<Mutex<usize>>,
     forced: Arc<Mutex<Vec<String>>>,
     alive: Arc<Mutex<usize>>,
 }
@@ -38,18 +45,23 @@ impl Sources for FakeSources {
     fn start(
         &self,
         _: &Description,
-        _: &Arc<Fanout>,
+        feed: Feed,
+        mode: Mode,
         events: SourceEvents,
-    ) -> Result<Box<dyn Source>, String> {
+    ) -> Result<Box<dyn Source>, Failure> {
         let mut state = self.state.lock().unwrap();
         state.events.push(events);
+        state.feeds.push(feed);
+        state.modes.push(mode);
         match &state.refuse {
-            Some(error) => Err(error.clone()),
+            Some(error) => Err(error.clone().into()),
             None => {
                 *state.alive.lock().unwrap() += 1;
                 Ok(Box::new(FakeSource {
                     forced: state.forced.clone(),
                     alive: state.alive.clone(),
+                    played: state.played.clone(),
+                    live: !state.recorded,
                 }))
             }
         }
@@ -57,6 +69,14 @@ impl Sources for FakeSources {
 }
 
 impl Source for FakeSource {
+    fn play(&self) {
+        *self.played.lock().unwrap() += 1;
+    }
+
+    fn is_live(&self) -> bool {
+        self.live
+    }
+
     fn force_keyframe(&self, output: &str) {
         self.forced.lock().unwrap().push(output.to_owned());
     }
@@ -97,9 +117,9 @@ fn fixture_of(text: &str) -> Fixture {
         inbox: Arc::new(move |event| input.send(event).unwrap()),
         snapshot: Arc::clone(&snapshot),
         capacity: 2,
+        keep: seconds(10),
     };
-    let description = Description::parse(Path::new("demo.launch"), text).unwrap();
-    let mut hub = Hub::new(parts, vec![description]);
+    let mut hub = Hub::new(parts, vec![loaded(text)]);
     hub.handle_timeout(Duration::ZERO);
     Fixture {
         hub,
@@ -109,6 +129,14 @@ fn fixture_of(text: &str) -> Fixture {
         jobs,
         inputs,
         now: Duration::ZERO,
+    }
+}
+
+fn loaded(text: &str) -> Loaded {
+    let result = Description::parse(Path::new("demo.launch"), text);
+    Loaded {
+        name: "demo".to_owned(),
+        result: result.map_err(|error| error.to_string()),
     }
 }
 
@@ -146,10 +174,35 @@ impl Fixture {
         }
     }
 
+    /// A frame of the source that was started last.
+    fn push(&self) {
+        let feed = self.sources.state.lock().unwrap().feeds.last().cloned();
+        let Feed { fanout, source } = feed.unwrap();
+        let _ = fanout.push(source, self.now, keyframe());
+    }
+
+    /// The file is saved.
+    fn save(&mut self, text: &str) {
+        self.hub
+            .handle(self.now, Input::Descriptions(vec![loaded(text)]));
+        self.hub.handle_timeout(self.now);
+        self.settle();
+    }
+
     fn advance(&mut self, by: Duration) {
         self.now += by;
         self.hub.handle_timeout(self.now);
         self.settle();
+    }
+
+    /// Pipelines that are there.
+    fn alive(&self) -> usize {
+        *self.sources.state.lock().unwrap().alive.lock().unwrap()
+    }
+
+    /// Pipelines that were asked for so far.
+    fn started(&self) -> usize {
+        self.sources.state.lock().unwrap().feeds.len()
     }
 
     fn source(&mut self, event: SourceEvent) {

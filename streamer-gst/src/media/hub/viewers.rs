@@ -9,10 +9,7 @@ pub(super) struct Viewer {
 
 pub(super) enum ViewerState {
     /// Came while the stream was starting.
-    Parked {
-        offer: Bytes,
-        until: Duration,
-    },
+    Parked { offer: Bytes, until: Duration },
     /// The engine is making it. It can be connected before its answer has arrived here.
     Opening {
         outputs: Vec<String>,
@@ -25,11 +22,18 @@ pub(super) enum ViewerState {
         until: Duration,
     },
     Playing {
+        outputs: Vec<String>,
         silence_limit: Duration,
     },
 }
 
 impl Hub {
+    /// The place of a stream that is listed.
+    pub(super) fn stream(&self, name: &str) -> Option<usize> {
+        let mut streams = self.streams.iter();
+        streams.position(|stream| stream.listed && stream.name == name)
+    }
+
     pub(super) fn handle_open(
         &mut self,
         now: Duration,
@@ -47,11 +51,7 @@ impl Hub {
             let text = "the streamer is stopping".to_owned();
             return self.refuse(viewer, Refusal::NotRunning(text));
         }
-        let Some(index) = self
-            .streams
-            .iter()
-            .position(|s| s.description.name == stream)
-        else {
+        let Some(index) = self.stream(stream) else {
             return self.refuse(viewer, Refusal::NoSuchStream(stream.to_owned()));
         };
         let taken = self.viewers.len() + self.departing.saturating_sub(limits::DEPARTING);
@@ -59,14 +59,14 @@ impl Hub {
             return self.refuse(viewer, Refusal::Full(self.parts.capacity));
         }
         let state = &self.streams[index];
-        match (state.status, &state.error) {
-            (StreamState::Failed, error) => {
-                let error = error.as_deref().unwrap_or("unknown reason");
+        match state.status {
+            StreamState::Failed => {
+                let error = state.complaint().map_or("unknown reason", String::as_str);
                 let text = format!("the stream does not run: {error}");
                 self.refuse(viewer, Refusal::NotRunning(text));
             }
             // What its outputs carry is not known yet.
-            (StreamState::Starting, _) => {
+            StreamState::Starting | StreamState::Idle => {
                 // A broken offer needs no waiting.
                 if let Err(error) = Offer::parse(&offer) {
                     return self.refuse(viewer, error.into());
@@ -74,7 +74,7 @@ impl Hub {
                 let until = now + PARK_LIMIT;
                 self.add(viewer, index, ViewerState::Parked { offer, until });
             }
-            (StreamState::Live, _) => self.open(now, index, viewer, &offer),
+            StreamState::Live => self.open(now, index, viewer, &offer),
         }
     }
 
@@ -197,13 +197,16 @@ impl Hub {
         } else {
             SILENCE_LIMIT
         };
-        viewer.state = ViewerState::Playing { silence_limit };
-        for output in outputs {
-            let keyframe = stream.fanout.join(now, id, &output, Start::NextKeyframe);
-            stream.force(keyframe, &output);
+        for output in &outputs {
+            let keyframe = stream.fanout.join(now, id, output, Start::NextKeyframe);
+            stream.force(keyframe, output);
         }
+        viewer.state = ViewerState::Playing {
+            outputs,
+            silence_limit,
+        };
         self.silence_check.get_or_insert(now + SILENCE_CHECK);
-        tracing::debug!(viewer = %id, stream = stream.description.name, "viewer connected");
+        tracing::debug!(viewer = %id, stream = stream.name, "viewer connected");
     }
 
     pub(super) fn check_silence(&mut self, now: Duration) {
@@ -211,7 +214,7 @@ impl Hub {
             .viewers
             .iter()
             .filter_map(|(id, viewer)| match viewer.state {
-                ViewerState::Playing { silence_limit } => Some((*id, silence_limit)),
+                ViewerState::Playing { silence_limit, .. } => Some((*id, silence_limit)),
                 _ => None,
             })
             .collect();

@@ -64,7 +64,7 @@ fn an_output_that_begins_late_is_offered_from_then_on() {
     // After a restart it may be late again: nobody has to offer anew for that.
     f.play(B);
     let error = "unplugged".to_owned();
-    f.source(SourceEvent::Failed { error });
+    f.source(SourceEvent::Failed(error.into()));
     f.advance(FIRST_RETRY);
     f.began(Codec::Vp8);
     f.advance(OUTPUTS_LIMIT);
@@ -76,20 +76,17 @@ fn an_output_that_begins_late_is_offered_from_then_on() {
 #[test]
 fn a_source_that_falls_silent_without_an_error_is_started_again() {
     let mut f = fixture().live();
-    let push = |f: &Fixture| {
-        let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
-    };
-    push(&f);
+    f.push();
     f.play(A);
     for _ in 0..30 {
         f.advance(seconds(1));
-        push(&f);
+        f.push();
     }
     assert_eq!(f.status().0, StreamState::Live);
     // As when the whole process was halted: no silence of the source's.
     f.now += seconds(60);
     f.hub.handle_timeout(f.now);
-    push(&f);
+    f.push();
     for _ in 0..9 {
         f.advance(seconds(1));
     }
@@ -131,14 +128,14 @@ fn viewers_outlive_one_failure_but_not_two() {
     let mut f = fixture().live();
     f.play(A);
     let error = "unplugged".to_owned();
-    f.source(SourceEvent::Failed { error });
+    f.source(SourceEvent::Failed(error.into()));
     assert_eq!(f.gone(), []);
     f.advance(FIRST_RETRY);
     f.began(Codec::Vp8);
     assert_eq!(f.gone(), []);
     assert_eq!(f.status().0, StreamState::Live);
     let error = "unplugged".to_owned();
-    f.source(SourceEvent::Failed { error });
+    f.source(SourceEvent::Failed(error.into()));
     f.sources.state.lock().unwrap().refuse = Some("no camera".to_owned());
     f.advance(seconds(2));
     assert_eq!(f.gone(), [(A, "the stream failed: no camera".to_owned())]);
@@ -150,7 +147,7 @@ fn a_restart_in_another_codec_ends_the_viewers() {
     let mut f = fixture().live();
     f.play(A);
     let error = "unplugged".to_owned();
-    f.source(SourceEvent::Failed { error });
+    f.source(SourceEvent::Failed(error.into()));
     f.advance(FIRST_RETRY);
     f.began(Codec::H264);
     assert_eq!(f.gone(), [(A, "codec-changed".to_owned())]);
@@ -186,7 +183,7 @@ fn a_loop_keeps_its_viewers_and_does_not_spin() {
 #[test]
 fn keyframe_requests_reach_the_encoder_once_a_second() {
     let mut f = fixture().live();
-    let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
+    f.push();
     f.play(A);
     f.play(B);
     for _ in 0..5 {
@@ -205,12 +202,10 @@ fn events_of_a_replaced_pipeline_are_ignored() {
     let mut f = fixture().live();
     let old = f.sources.state.lock().unwrap().events[0].clone();
     let error = "first".to_owned();
-    f.source(SourceEvent::Failed { error });
+    f.source(SourceEvent::Failed(error.into()));
     f.advance(FIRST_RETRY);
     f.began(Codec::Vp8);
-    old(SourceEvent::Failed {
-        error: "late".to_owned(),
-    });
+    old(SourceEvent::Failed("late".to_owned().into()));
     f.settle();
     assert_eq!(f.status(), (StreamState::Live, None));
 }
@@ -219,7 +214,7 @@ fn events_of_a_replaced_pipeline_are_ignored() {
 fn a_still_is_made_once_for_all_who_ask() {
     let mut f = fixture_of("x ! tee name=video").live();
     assert!(f.ask().try_recv().unwrap().is_err());
-    let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
+    f.push();
     let (mut one, mut two) = (f.ask(), f.ask());
     f.jobs.try_recv().unwrap()();
     assert!(f.jobs.try_recv().is_err());
@@ -233,12 +228,12 @@ fn a_still_is_made_once_for_all_who_ask() {
 #[test]
 fn a_still_that_is_never_made_keeps_nobody_waiting() {
     let mut f = fixture().live();
-    let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
+    f.push();
     let mut asked = f.ask();
     let lost = f.jobs.try_recv().unwrap();
     for _ in 0..11 {
         f.advance(seconds(1));
-        let _ = f.hub.streams[0].fanout.push(f.now, keyframe());
+        f.push();
     }
     assert!(asked.try_recv().unwrap().is_err());
     let mut again = f.ask();
@@ -283,4 +278,27 @@ fn a_stream_that_no_thread_could_be_had_for_is_tried_again() {
     f.settle();
     f.began(Codec::Vp8);
     assert_eq!(f.status(), (StreamState::Live, None));
+}
+
+#[test]
+fn the_next_round_of_a_recording_is_held_ready_and_follows_without_a_seam() {
+    let mut f = fixture_of("#: loop yes\nx ! tee name=video");
+    f.sources.state.lock().unwrap().recorded = true;
+    f.settle();
+    f.began(Codec::Vp8);
+    f.push();
+    f.play(A);
+    let modes = |f: &Fixture| f.sources.state.lock().unwrap().modes.clone();
+    assert_eq!(modes(&f), [Mode::Playing, Mode::Held]);
+    f.now += seconds(5);
+    let first = f.sources.state.lock().unwrap().events[0].clone();
+    first(SourceEvent::Ended);
+    f.settle();
+    assert_eq!(*f.sources.state.lock().unwrap().played.lock().unwrap(), 1);
+    // Its frames are those that go out now.
+    f.push();
+    f.began(Codec::Vp8);
+    assert_eq!(f.engine.stamps(A).len(), 1);
+    assert_eq!(modes(&f).len(), 3);
+    assert_eq!(f.gone(), []);
 }

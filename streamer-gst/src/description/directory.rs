@@ -1,0 +1,275 @@
+//! A directory of descriptions, read at the start and again whenever something in it changes.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::{Description, EXTENSION, Error, is_valid_name};
+
+/// Saving a file is several changes; after this long without one it is over.
+const QUIET: Duration = Duration::from_millis(40);
+/// Who keeps a file open for writing is waited for no longer than this.
+const WRITING_LIMIT: Duration = Duration::from_secs(2);
+/// How often to look where the system does not tell of changes.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// One description of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The stream's name.
+    pub name: String,
+    /// What its file says, or why it is of no use, in one line.
+    pub result: Result<Description, String>,
+}
+
+/// Reads the named streams' descriptions from a directory, or all of them when none is named.
+///
+/// # Errors
+/// A named stream without a file, or a directory without any description. Files that cannot be
+/// used are no error: they can be mended.
+pub fn load_directory(directory: &Path, names: &[String]) -> Result<Vec<Loaded>, Error> {
+    let fail = |message: String| Error {
+        path: directory.to_owned(),
+        line: None,
+        message,
+    };
+    let found = find(directory, names)?;
+    for name in names {
+        if !is_valid_name(name) {
+            return Err(fail(format!("\"{name}\" is no stream's name")));
+        }
+        if !found.contains(name) {
+            return Err(fail(format!("there is no {name}.{EXTENSION}")));
+        }
+    }
+    if found.is_empty() {
+        return Err(fail(format!("there is no .{EXTENSION} file")));
+    }
+    Ok(load(directory, found))
+}
+
+/// The names of the wanted streams that have a file.
+fn find(directory: &Path, names: &[String]) -> Result<Vec<String>, Error> {
+    let fail = |error: std::io::Error| Error {
+        path: directory.to_owned(),
+        line: None,
+        message: format!("cannot be read: {error}"),
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        if path
+            .extension()
+            .is_none_or(|extension| extension != EXTENSION)
+            || !path.is_file()
+        {
+            continue;
+        }
+        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else {
+            continue;
+        };
+        if names.is_empty() && !is_valid_name(name) {
+            tracing::warn!(
+                file = name,
+                "not a stream: a name has 1 to 64 of A-Z a-z 0-9 _ -"
+            );
+        } else if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            found.push(name.to_owned());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn load(directory: &Path, names: Vec<String>) -> Vec<Loaded> {
+    let load = |name: String| {
+        let path = directory.join(&name).with_extension(EXTENSION);
+        let result = Description::load(&path).map_err(|error| error.to_string());
+        Loaded { name, result }
+    };
+    names.into_iter().map(load).collect()
+}
+
+/// Reads a directory again when something in it has changed. Ends when it is dropped.
+pub struct Watch {
+    _watcher: Box<dyn Watcher + Send + Sync>,
+}
+
+impl Watch {
+    /// Calls `changed` with all of the wanted descriptions after each change below the directory.
+    ///
+    /// # Errors
+    /// The directory cannot be watched, or no thread can be had.
+    pub fn start(
+        directory: PathBuf,
+        names: Vec<String>,
+        changed: impl Fn(Vec<Loaded>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (events, inbox) = channel();
+        let watcher = watch(&directory, events).map_err(std::io::Error::other)?;
+        let work = move || {
+            while let Some(()) = next_change(&inbox) {
+                // A directory that cannot be read for a moment is no reason to end its streams.
+                match find(&directory, &names) {
+                    Ok(found) => changed(load(&directory, found)),
+                    Err(error) => tracing::warn!(%error, "the descriptions cannot be read"),
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("descriptions".to_owned())
+            .spawn(work)?;
+        Ok(Self { _watcher: watcher })
+    }
+}
+
+type Event = notify::Result<notify::Event>;
+
+/// Where the system tells of no changes, as on some network drives, the files are looked at.
+fn watch(
+    directory: &Path,
+    events: Sender<Event>,
+) -> notify::Result<Box<dyn Watcher + Send + Sync>> {
+    let told = RecommendedWatcher::new(events.clone(), notify::Config::default());
+    let told = told.and_then(|mut watcher| {
+        watcher.watch(directory, RecursiveMode::Recursive)?;
+        Ok(watcher)
+    });
+    match told {
+        Ok(watcher) => Ok(Box::new(watcher)),
+        Err(error) => {
+            tracing::debug!(%error, "looking at the descriptions from time to time");
+            let config = notify::Config::default().with_poll_interval(LOOK);
+            let mut watcher = PollWatcher::new(events, config)?;
+            watcher.watch(directory, RecursiveMode::Recursive)?;
+            Ok(Box::new(watcher))
+        }
+    }
+}
+
+/// Waits until something has changed and everybody has finished writing; `None` at the end.
+fn next_change(inbox: &Receiver<Event>) -> Option<()> {
+    let mut writing = HashSet::new();
+    let mut limit = None::<Instant>;
+    loop {
+        let event = match limit {
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(limit) => {
+                let left = limit.saturating_duration_since(Instant::now());
+                let wait = if writing.is_empty() { QUIET } else { left };
+                inbox.recv_timeout(wait.min(left))
+            }
+        };
+        let event = match event {
+            Ok(Ok(event)) => event,
+            // Perhaps something was missed: everything is looked at.
+            Ok(Err(_)) => notify::Event::new(EventKind::Any),
+            Err(RecvTimeoutError::Timeout) => return Some(()),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        };
+        if !event.paths.is_empty() && !event.paths.iter().any(|path| concerns_us(path)) {
+            continue;
+        }
+        match event.kind {
+            EventKind::Modify(ModifyKind::Data(_)) => writing.extend(event.paths),
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Remove(_) => writing.retain(|path| !event.paths.contains(path)),
+            // Our own reading is no change.
+            EventKind::Access(_) => continue,
+            _ => {}
+        }
+        limit.get_or_insert_with(|| Instant::now() + WRITING_LIMIT);
+    }
+}
+
+/// Descriptions and directories, but not what else may be written beside them.
+fn concerns_us(path: &Path) -> bool {
+    path.extension()
+        .is_none_or(|extension| extension == EXTENSION)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+
+    use super::*;
+
+    const BODY: &str = "videotestsrc ! vp8enc ! tee name=video allow-not-linked=true\n";
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn names(loaded: &[Loaded]) -> Vec<&str> {
+        loaded.iter().map(|one| one.name.as_str()).collect()
+    }
+
+    #[test]
+    fn all_files_or_the_named_ones_are_read_and_a_broken_one_keeps_no_other_from_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        let load = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            load_directory(directory.path(), &names)
+        };
+        assert!(load(&[]).unwrap_err().to_string().contains("no .launch"));
+        write("b.launch", BODY);
+        write("a.launch", "'");
+        write("no name.launch", BODY);
+        write("c.txt", BODY);
+        let all = load(&[]).unwrap();
+        assert_eq!(names(&all), ["a", "b"]);
+        assert!(all[0].result.is_err() && all[1].result.is_ok());
+        assert_eq!(names(&load(&["b"]).unwrap()), ["b"]);
+        assert!(load(&["c"]).unwrap_err().to_string().contains("c.launch"));
+        assert!(load(&["../b"]).is_err());
+        assert!(load_directory(Path::new("/nonexistent"), &[]).is_err());
+    }
+
+    #[test]
+    fn a_change_is_told_when_it_is_complete() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.launch");
+        fs::write(&path, BODY).unwrap();
+        let (sender, told) = channel();
+        let watch = Watch::start(directory.path().to_owned(), Vec::new(), move |loaded| {
+            let _ = sender.send(loaded);
+        })
+        .unwrap();
+
+        let mut file = fs::File::create(&path).unwrap();
+        file.write_all(b"#: title A\nvideotestsrc ! vp8enc '")
+            .unwrap();
+        file.flush().unwrap();
+        // Longer than a pause between two changes of one save.
+        assert!(told.recv_timeout(QUIET * 5).is_err());
+        file.write_all(b"target-bitrate=1' ! tee name=video\n")
+            .unwrap();
+        drop(file);
+        let loaded = told.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(loaded[0].result.as_ref().unwrap().title[""], "A");
+
+        // A log that is written all the time keeps nobody waiting.
+        let mut log = fs::File::create(directory.path().join("a.log")).unwrap();
+        log.write_all(b"line").unwrap();
+        let other = directory.path().join("other");
+        fs::write(&other, BODY).unwrap();
+        fs::rename(&other, directory.path().join("b.launch")).unwrap();
+        let mut loaded = told.recv_timeout(PATIENCE).unwrap();
+        while names(&loaded) != ["a", "b"] {
+            loaded = told.recv_timeout(PATIENCE).unwrap();
+        }
+        fs::remove_file(&path).unwrap();
+        while names(&loaded) != ["b"] {
+            loaded = told.recv_timeout(PATIENCE).unwrap();
+        }
+        // Reading is no change.
+        assert!(told.recv_timeout(QUIET * 5).is_err());
+        drop(watch);
+        assert!(told.recv_timeout(PATIENCE).is_err());
+    }
+}

@@ -1,0 +1,254 @@
+//! What becomes of a stream when its description changes: the new pipeline runs beside the old one
+//! until it has a picture, and then takes its place for the same viewers.
+
+use super::streams::{Attempt, Next, Run, Stream};
+use super::*;
+
+impl Hub {
+    /// These are the descriptions now, as far as they can be read.
+    pub(super) fn handle_descriptions(&mut self, now: Duration, loaded: Vec<Loaded>) {
+        for index in 0..self.streams.len() {
+            let stream = &self.streams[index];
+            if stream.listed && !loaded.iter().any(|other| other.name == stream.name) {
+                self.remove_stream(index);
+            }
+        }
+        for Loaded { name, result } in loaded {
+            // A name that was there before keeps its place: jobs know streams by it.
+            let known = self.streams.iter().position(|stream| stream.name == name);
+            let index = known.unwrap_or_else(|| {
+                let stream = Stream::new(name, self.parts.engine.clone());
+                self.streams.push(stream);
+                self.streams.len() - 1
+            });
+            self.streams[index].listed = true;
+            match result {
+                Ok(description) => self.adopt(now, index, description),
+                Err(error) => self.reject(index, error),
+            }
+        }
+    }
+
+    fn remove_stream(&mut self, index: usize) {
+        tracing::info!(stream = self.streams[index].name, "the description is gone");
+        self.end_all(index, "the stream was taken away");
+        self.drop_sources(index);
+        let stream = &mut self.streams[index];
+        stream.listed = false;
+        stream.description = None;
+        stream.fallback = None;
+        stream.fault = None;
+        stream.codecs.clear();
+        stream.image = None;
+        self.changed(index);
+    }
+
+    /// The file cannot be used. What is on air stays there.
+    fn reject(&mut self, index: usize, error: String) {
+        let stream = &mut self.streams[index];
+        if stream.fault.as_ref() == Some(&error) {
+            return;
+        }
+        tracing::warn!(stream = stream.name, error, "the description is of no use");
+        stream.fault = Some(error);
+        if stream.description.is_none() {
+            stream.status = StreamState::Failed;
+        }
+        self.changed(index);
+    }
+
+    /// The file is well-formed: its pipeline is to play.
+    fn adopt(&mut self, now: Duration, index: usize, description: Description) {
+        let description = Arc::new(description);
+        let stream = &mut self.streams[index];
+        let mended = stream.fault.take().is_some();
+        let newest = match &mut stream.next {
+            Some(next) => Some(&mut next.description),
+            None => stream.description.as_mut(),
+        };
+        if let Some(newest) = newest {
+            if newest.is_same_pipeline(&description) {
+                if mended || *newest != description {
+                    *newest = description;
+                    self.changed(index);
+                }
+                return;
+            }
+            tracing::info!(stream = stream.name, "the description has changed");
+        }
+        self.drop_next(index);
+        let stream = &mut self.streams[index];
+        if matches!(stream.run, Run::Live { .. }) {
+            stream.next = Some(Next {
+                description,
+                attempt: None,
+            });
+            self.start_next(now, index);
+        } else {
+            self.drop_sources(index);
+            let stream = &mut self.streams[index];
+            stream.description = Some(description);
+            stream.fallback = None;
+            stream.retry = FIRST_RETRY;
+            stream.error = None;
+            stream.status = StreamState::Starting;
+            stream.run = Run::Waiting {
+                until: now,
+                held: None,
+            };
+        }
+        self.changed(index);
+    }
+
+    /// Starts the pipeline that is to follow, as soon as there is room for it.
+    pub(super) fn start_next(&mut self, now: Duration, index: usize) {
+        let stream = &mut self.streams[index];
+        let Some(next) = &mut stream.next else {
+            return;
+        };
+        if next.attempt.is_some() || stream.pipelines >= MAX_PIPELINES {
+            return;
+        }
+        self.last_source += 1;
+        let id = SourceId(self.last_source);
+        next.attempt = Some(Attempt {
+            id,
+            source: None,
+            began: BTreeMap::new(),
+            deadline: now + FIRST_FRAME_LIMIT,
+        });
+        let description = next.description.clone();
+        stream.fanout.stage(id);
+        self.launch(index, id, description, Mode::Playing);
+    }
+
+    pub(super) fn drop_next(&mut self, index: usize) -> Option<Arc<Description>> {
+        let stream = &mut self.streams[index];
+        let next = stream.next.take()?;
+        stream.fanout.unstage();
+        self.drop_source(index, next.attempt.and_then(|attempt| attempt.source));
+        Some(next.description)
+    }
+
+    pub(super) fn begin_next(&mut self, now: Duration, index: usize, output: &str, codec: Codec) {
+        let Some(next) = &mut self.streams[index].next else {
+            return;
+        };
+        let Some(attempt) = &mut next.attempt else {
+            return;
+        };
+        attempt.begin(now, output, codec);
+        if attempt.began.len() == next.description.outputs().len() {
+            self.switch(now, index);
+        }
+    }
+
+    /// The time of the pipeline that is to follow is over.
+    pub(super) fn hurry_next(&mut self, now: Duration, index: usize) {
+        let attempt = self.streams[index].next.as_ref();
+        let Some(attempt) = attempt.and_then(|next| next.attempt.as_ref()) else {
+            return;
+        };
+        if attempt.began.is_empty() {
+            self.fail_next(now, index, "no frame has come".to_owned().into());
+        } else {
+            self.switch(now, index);
+        }
+    }
+
+    /// The new pipeline takes the place of the old one.
+    fn switch(&mut self, now: Duration, index: usize) {
+        let stream = &mut self.streams[index];
+        let Some(Next {
+            description,
+            attempt: Some(attempt),
+        }) = stream.next.take()
+        else {
+            return;
+        };
+        stream.description = Some(description);
+        stream.retry = FIRST_RETRY;
+        stream.image = None;
+        let Attempt {
+            id, source, began, ..
+        } = attempt;
+        let fanout = stream.fanout.clone();
+        // In this order nobody gets a frame of a codec that is not his.
+        let old = stream.take_on_air();
+        self.play_on(now, index, id, source, began);
+        fanout.switch(now);
+        for source in old {
+            self.drop_source(index, Some(source));
+        }
+        self.changed(index);
+    }
+
+    /// The new pipeline does not work: the old one goes on, unless it is what keeps the new one
+    /// from a device. Then it makes room, and comes back if that was not the reason.
+    pub(super) fn fail_next(&mut self, now: Duration, index: usize, failure: Failure) {
+        let Some(description) = self.drop_next(index) else {
+            return;
+        };
+        let stream = &mut self.streams[index];
+        if failure.busy && matches!(stream.run, Run::Live { .. }) {
+            stream.fallback = stream.description.replace(description);
+            self.drop_sources(index);
+            self.streams[index].run = Run::Waiting {
+                until: now,
+                held: None,
+            };
+            return;
+        }
+        self.reject(index, failure.error);
+    }
+
+    /// Returns to what played before a change that took its device and then failed.
+    pub(super) fn fall_back(&mut self, now: Duration, index: usize, error: &str) -> bool {
+        let stream = &mut self.streams[index];
+        let Some(description) = stream.fallback.take() else {
+            return false;
+        };
+        stream.description = Some(description);
+        stream.run = Run::Waiting {
+            until: now + FIRST_RETRY,
+            held: None,
+        };
+        self.reject(index, error.to_owned());
+        true
+    }
+
+    /// Rests a stream on demand that nobody watches, and wakes it when somebody comes.
+    pub(super) fn check_demand(&mut self, now: Duration, index: usize) {
+        let stream = &mut self.streams[index];
+        let on_demand = stream.description.as_ref().is_some_and(|d| d.on_demand);
+        let waits = matches!(stream.run, Run::Idle);
+        if !on_demand || stream.viewers > 0 {
+            stream.idle_at = None;
+            if waits {
+                stream.run = Run::Waiting {
+                    until: now,
+                    held: None,
+                };
+                stream.status = StreamState::Starting;
+                self.changed(index);
+            }
+        } else if !waits && !matches!(stream.run, Run::Stopped) {
+            let never_ran = stream.codecs.is_empty() && stream.pipelines == 0;
+            let keep = if never_ran {
+                Duration::ZERO
+            } else {
+                self.parts.keep
+            };
+            let at = *stream.idle_at.get_or_insert(now + keep);
+            if at <= now {
+                stream.idle_at = None;
+                self.drop_sources(index);
+                let stream = &mut self.streams[index];
+                stream.run = Run::Idle;
+                stream.status = StreamState::Idle;
+                stream.error = None;
+                self.changed(index);
+            }
+        }
+    }
+}
