@@ -186,17 +186,23 @@ fn an_address_of_another_machine_is_refused_at_the_start() {
     assert!(text.contains("--media-address 192.0.2.1: "), "{text}");
 }
 
+/// Runs a pipeline without quotes to its end.
+fn launch(pipeline: &str) {
+    let made = std::process::Command::new("gst-launch-1.0")
+        .arg("-q")
+        .args(pipeline.split_whitespace())
+        .status();
+    assert!(made.unwrap().success());
+}
+
 /// A film of one second, made on the spot.
 fn film(streamer: &Streamer) -> String {
     let path = streamer.directory().join("film.webm");
-    let made = std::process::Command::new("gst-launch-1.0")
-        .args(["-q", "videotestsrc", "num-buffers=30", "!"])
-        .args(["video/x-raw,width=160,height=120,framerate=30/1", "!"])
-        .args(["vp8enc", "!", "webmmux", "!", "filesink"])
-        .arg(format!("location={}", path.display()))
-        .status()
-        .unwrap();
-    assert!(made.success());
+    launch(&format!(
+        "videotestsrc num-buffers=30 ! video/x-raw,width=160,height=120,framerate=30/1 \
+         ! vp8enc ! webmmux ! filesink location={}",
+        path.display()
+    ));
     format!(
         "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=I420 \
          ! vp8enc deadline=1 cpu-used=8 ! tee name=video allow-not-linked=true\n",
@@ -226,6 +232,69 @@ fn the_end_of_a_film_ends_its_calls_and_a_loop_goes_on_without_a_step_back() {
         assert!((0..180_000).contains(&step), "{step}");
     }
     assert!(!streamer.has_gone(again));
+}
+
+/// A film of two seconds with sound, in this container, and the description that plays it over
+/// and over.
+fn looped_film(maker: &Streamer, container: &str) -> String {
+    let h264 = "x264enc tune=zerolatency ! video/x-h264,profile=constrained-baseline ! h264parse";
+    let (video, mux) = match container {
+        "webm" => ("vp8enc deadline=1 cpu-used=8", "webmmux"),
+        "mp4" => (h264, "mp4mux"),
+        "ts" => (h264, "mpegtsmux"),
+        other => panic!("{other}"),
+    };
+    let path = maker.directory().join("film").with_extension(container);
+    let path = path.display();
+    launch(&format!(
+        "videotestsrc num-buffers=60 pattern=ball \
+         ! video/x-raw,format=I420,width=160,height=120,framerate=30/1 ! {video} ! queue ! {mux} name=mux ! filesink location={path} \
+         audiotestsrc num-buffers=100 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2 \
+         ! opusenc ! queue ! mux."
+    ));
+    format!(
+        "#: loop yes\nfilesrc location={path} ! decodebin name=film\n\
+         film. ! queue ! videoconvert ! vp8enc deadline=1 cpu-used=8 keyframe-max-dist=300\n\
+         ! tee name=video allow-not-linked=true\n\
+         film. ! queue ! audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 ! opusenc\n\
+         ! tee name=audio allow-not-linked=true\n"
+    )
+}
+
+#[test]
+fn a_loop_has_no_seam_in_any_container() {
+    let maker = Streamer::start(&[("unused", PICTURE)]);
+    let containers = ["webm", "mp4", "ts"];
+    let films = containers.map(|container| looped_film(&maker, container));
+    let streams: Vec<_> = containers.into_iter().zip(&films).collect();
+    let streams: Vec<_> = streams.iter().map(|(n, f)| (*n, f.as_str())).collect();
+    let mut streamer = Streamer::start(&streams);
+    for container in containers {
+        streamer.stream(container, StreamState::Live);
+        let (viewer, peer) = streamer.play(container);
+        // Three rounds of two seconds.
+        let packets = peer.receive(180, 300);
+        for (video, clock, pause) in [(true, 90, 200), (false, 48, 200)] {
+            let packets: Vec<_> = packets.iter().filter(|p| p.video == video).collect();
+            for pair in packets.windows(2) {
+                let step = pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32 / clock;
+                let wait = pair[1].at.duration_since(pair[0].at).as_millis();
+                assert!((0..=pause).contains(&step), "{container}: {step} ms");
+                assert!(wait <= 500, "{container}: nothing for {wait} ms");
+            }
+            let first = packets[0];
+            let last = packets[packets.len() - 1];
+            let played = last.timestamp.wrapping_sub(first.timestamp) as i32 / clock;
+            let passed = last.at.duration_since(first.at).as_millis() as i32;
+            // Loops do not make the clock run ahead or behind.
+            assert!(
+                (played - passed).abs() < 400,
+                "{container}: {played} {passed}"
+            );
+        }
+        assert!(!streamer.has_gone(viewer));
+        streamer.media.close(viewer, "seen");
+    }
 }
 
 /// Width and height of a JPEG, from its first SOF segment.
