@@ -62,6 +62,9 @@ pub enum StreamState {
     Starting,
     /// Its pipeline does not work; `error` says why.
     Failed,
+    /// Its streamer is not heard of. It never says so itself.
+    #[serde(skip_deserializing)]
+    Offline,
 }
 
 impl StreamState {
@@ -71,6 +74,7 @@ impl StreamState {
             StreamState::Live => "live",
             StreamState::Starting => "starting",
             StreamState::Failed => "failed",
+            StreamState::Offline => "offline",
         }
     }
 }
@@ -198,6 +202,16 @@ impl StreamerInfo {
             return Err(InfoError::Size);
         }
         Ok(())
+    }
+
+    /// The same stream with nobody to play it.
+    pub fn offline(self) -> StreamerInfo {
+        StreamerInfo {
+            state: StreamState::Offline,
+            error: None,
+            viewers: 0,
+            ..self
+        }
     }
 
     /// Adds another streamer of the same stream: its viewers and its room.
