@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::role::{Counts, Signaling};
 use crate::routing::Own;
 use crate::store::Snapshot;
-use crate::store::file::DataFile;
+use crate::store::file::{DataFile, OpenError};
 use crate::store::writer::{self, SnapshotRequest};
 
 /// What changed is told to the writer and to operators at most this often.
@@ -54,8 +54,8 @@ impl Server {
     /// runtime.
     ///
     /// # Errors
-    /// When the configuration makes no sense, an address cannot be bound, or the data base's
-    /// directory cannot be written.
+    /// When the configuration makes no sense, an address cannot be bound, the data base's
+    /// directory cannot be written, or another server has it.
     pub async fn bind(config: Config) -> Result<Server, Error> {
         config.check()?;
         let bind = |source| Error::Bind {
@@ -69,11 +69,13 @@ impl Server {
             None if local.ip().is_unspecified() => outer_address(local).map_err(bind)?,
             None => local,
         };
-        let (file, kept) =
-            DataFile::open(&config.data, SystemTime::now()).map_err(|source| Error::Data {
-                path: config.data.clone(),
-                source,
-            })?;
+        let (file, kept) = DataFile::open(&config.data, SystemTime::now()).map_err(|error| {
+            let path = config.data.clone();
+            match error {
+                OpenError::InUse => Error::DataInUse { path },
+                OpenError::Disk(source) => Error::Data { path, source },
+            }
+        })?;
         let (gauges, seen) = watch::channel(Gauges::default());
         let admin = match config.admin {
             Some(address) => Some(admin::Server::bind(address, None, Arc::new(Live(seen))).await?),
