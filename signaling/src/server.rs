@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use admin::{Kind, Metric};
 use serde_json::{Value, json};
 use sip::driver::{Role, Socket, local_ip_towards};
 use sip::{Endpoint, Event};
@@ -77,10 +78,8 @@ impl Server {
             }
         })?;
         let (gauges, seen) = watch::channel(Gauges::default());
-        let admin = match config.admin {
-            Some(address) => Some(admin::Server::bind(address, None, Arc::new(Live(seen))).await?),
-            None => None,
-        };
+        let token = config.admin_token_file.as_deref();
+        let admin = admin::Server::open(config.admin, token, Arc::new(Live(seen))).await?;
         Ok(Server {
             own: Own::new(advertised, &[local]),
             socket,
@@ -99,6 +98,11 @@ impl Server {
     /// Where operators connect, if anywhere.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(admin::Server::addr)
+    }
+
+    /// What operators are shown.
+    pub fn source(&self) -> Arc<dyn admin::Source> {
+        Arc::new(Live(self.gauges.subscribe()))
     }
 
     /// Serves until `shutdown` completes; then refuses new calls, lets those under way be
@@ -238,8 +242,8 @@ impl Role for Published<'_> {
 }
 
 impl admin::Source for Live {
-    fn ready(&self) -> bool {
-        self.0.borrow().serving
+    fn ready(&self) -> admin::Ready<'_> {
+        Box::pin(async { self.0.borrow().serving })
     }
 
     fn state(&self) -> Value {
@@ -258,5 +262,21 @@ impl admin::Source for Live {
             "transactions": transactions,
             "malformed": malformed,
         })
+    }
+    fn describe(&self, path: &str) -> Option<Metric> {
+        let help = match path {
+            "streamers" => "Streamers registered, each stream of each one.",
+            "sessions" => "Calls known, stale ones included.",
+            "calls" => "Calls that wait for an answer.",
+            "stale" => "Streamers and calls from before a restart, not confirmed since.",
+            "transactions" => "SIP transactions.",
+            "malformed" => "Datagrams that could not be read.",
+            _ => return None,
+        };
+        let kind = match path {
+            "malformed" => Kind::Counter,
+            _ => Kind::Gauge,
+        };
+        Some(Metric { help, kind })
     }
 }

@@ -31,7 +31,8 @@ pub struct Config {
         long,
         value_name = "IP:PORT",
         env = "RUSTICAST_SIGNALING",
-        default_value = "127.0.0.1:5060"
+        default_value = "127.0.0.1:5060",
+        value_parser = admin::address
     )]
     pub signaling: SocketAddr,
 
@@ -69,12 +70,26 @@ pub struct Config {
     pub answer_code: u16,
 
     /// Address put into SIP Contact when the signaling server sees us under another one
-    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_STREAMER_ADVERTISE")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_STREAMER_ADVERTISE",
+        value_parser = admin::address
+    )]
     pub advertise: Option<SocketAddr>,
 
     /// Address for operators: health, metrics, live objects; none when absent
-    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_STREAMER_ADMIN")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_STREAMER_ADMIN",
+        value_parser = admin::address
+    )]
     pub admin: Option<SocketAddr>,
+
+    /// File with the bearer token that operators must send; needed beyond loopback
+    #[arg(long, value_name = "FILE", env = "RUSTICAST_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
 
     /// Allow a signaling server on another machine although SIP has neither encryption nor
     /// passwords
@@ -95,6 +110,7 @@ impl Default for Config {
             answer_code: 202,
             advertise: None,
             admin: None,
+            admin_token_file: None,
             insecure: false,
         }
     }
