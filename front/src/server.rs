@@ -9,7 +9,7 @@ use std::time::Duration;
 use admin::{Kind, Metric};
 use serde_json::{Value, json};
 use sip::Endpoint;
-use sip::driver::{Socket, local_ip_towards};
+use sip::driver::{Socket, local_ip_towards, outer_address};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time;
@@ -122,6 +122,11 @@ impl Server {
         self.http_address
     }
 
+    /// What to open in a browser, on this machine and, if they are let in, on others.
+    pub fn url(&self) -> String {
+        format!("http://{}", outer_address(self.http_address))
+    }
+
     /// The SIP socket's address, with the real port.
     pub fn sip_addr(&self) -> SocketAddr {
         self.sip.local()
@@ -146,6 +151,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Self {
             http,
+            http_address,
             sip,
             endpoint,
             role,
@@ -157,6 +163,12 @@ impl Server {
             ..
         } = self;
         live.serving.store(true, Ordering::Relaxed);
+        if !http_address.ip().is_loopback() {
+            tracing::warn!(
+                "http://{} is open to other machines, without passwords or encryption",
+                outer_address(http_address)
+            );
+        }
         let limits = web.limits;
         let stopped = || {
             let mut stopping = stopping.subscribe();

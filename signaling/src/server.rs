@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use admin::{Kind, Metric};
 use serde_json::{Value, json};
-use sip::driver::{Role, Socket, local_ip_towards};
+use sip::driver::{Role, Socket, outer_address};
 use sip::{Endpoint, Event};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
@@ -65,11 +65,7 @@ impl Server {
         };
         let socket = Socket::bind(config.listen).map_err(bind)?;
         let local = socket.local();
-        let advertised = match config.advertise {
-            Some(address) => address,
-            None if local.ip().is_unspecified() => outer_address(local).map_err(bind)?,
-            None => local,
-        };
+        let advertised = config.advertise.unwrap_or(outer_address(local));
         let (file, kept) = DataFile::open(&config.data, SystemTime::now()).map_err(|error| {
             let path = config.data.clone();
             match error {
@@ -155,19 +151,6 @@ impl Server {
         let _ = admin.await;
         ended.map_err(|source| Error::Socket { address, source })
     }
-}
-
-/// The address under which a socket bound to all addresses is reached from other machines.
-fn outer_address(local: SocketAddr) -> std::io::Result<SocketAddr> {
-    // Documentation addresses (RFC 5737, RFC 3849): the default route leads there, and nothing
-    // is sent.
-    let elsewhere: SocketAddr = match local {
-        SocketAddr::V4(_) => ([192, 0, 2, 1], 9).into(),
-        SocketAddr::V6(_) => ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into(),
-    };
-    let loopback = std::net::IpAddr::from(std::net::Ipv4Addr::LOCALHOST);
-    let ip = local_ip_towards(elsewhere).unwrap_or(loopback);
-    Ok(SocketAddr::new(ip, local.port()))
 }
 
 /// The pure role, with what the other tasks need to know of it told to them after each step.
