@@ -9,12 +9,15 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::media;
 
+/// The signaling server takes no more calls.
+const MOST_VIEWERS: usize = 10_000;
+
 /// Configuration of the streamer: flag, else environment variable, else the default shown.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct Config {
     /// Streams to run: names of files in the directory, without ending; all of them when none is
-    /// given
-    #[arg(value_name = "STREAM")]
+    /// given, here or (a single one) in the environment
+    #[arg(value_name = "STREAM", env = "RUSTICAST_STREAM")]
     pub streams: Vec<String>,
 
     /// Directory of the pipeline descriptions (NAME.launch)
@@ -91,8 +94,7 @@ pub struct Config {
     #[arg(long, value_name = "FILE", env = "RUSTICAST_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
 
-    /// Allow a signaling server on another machine although SIP has neither encryption nor
-    /// passwords
+    /// Allow addresses beyond loopback although neither SIP nor HTTP has encryption or passwords
     #[arg(long, env = "RUSTICAST_INSECURE")]
     pub insecure: bool,
 }
@@ -128,6 +130,12 @@ impl Config {
         check_advertised(self.advertise).or_else(refuse)?;
         if self.max_viewers == 0 {
             return refuse("--max-viewers 0 lets nobody watch".to_owned());
+        }
+        if self.max_viewers > MOST_VIEWERS {
+            return refuse(format!(
+                "--max-viewers {} is more than the {MOST_VIEWERS} calls a signaling server keeps",
+                self.max_viewers
+            ));
         }
         Ok(())
     }
@@ -196,6 +204,13 @@ mod tests {
             (
                 Config {
                     max_viewers: 0,
+                    ..good.clone()
+                },
+                "--max-viewers",
+            ),
+            (
+                Config {
+                    max_viewers: 10_001,
                     ..good
                 },
                 "--max-viewers",
