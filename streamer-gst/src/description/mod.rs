@@ -338,41 +338,76 @@ pub fn load_directory(directory: &Path, names: &[String]) -> Result<Vec<Descript
         line: None,
         message,
     };
-    let mut paths = Vec::new();
-    if names.is_empty() {
-        let entries =
-            std::fs::read_dir(directory).map_err(|e| fail(format!("cannot be read: {e}")))?;
-        for entry in entries {
-            let path = entry
-                .map_err(|e| fail(format!("cannot be read: {e}")))?
-                .path();
-            if path.extension().is_some_and(|ext| ext == EXTENSION) {
-                paths.push(path);
-            }
-        }
-        paths.sort();
+    let there =
+        descriptions_in(directory).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    if there.is_empty() {
+        return Err(fail(format!("there is no .{EXTENSION} file")));
     }
+    let mut paths = Vec::new();
     for name in names {
-        if !is_valid_name(name) {
-            return Err(fail(format!("\"{name}\" is no stream's name")));
-        }
         let path = directory.join(format!("{name}.{EXTENSION}"));
-        if !path.is_file() {
-            return Err(fail(format!("there is no {name}.{EXTENSION}")));
+        if !is_valid_name(name) || !path.is_file() {
+            return Err(fail(no_stream(name, &there)));
         }
         if !paths.contains(&path) {
             paths.push(path);
         }
     }
-    if paths.is_empty() {
-        return Err(fail(format!("there is no .{EXTENSION} file")));
+    if names.is_empty() {
+        paths = there;
     }
     paths.iter().map(|path| Description::load(path)).collect()
+}
+
+fn descriptions_in(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ext| ext == EXTENSION) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// What is wrong with a name that none of the files has, and what may have been meant.
+fn no_stream(name: &str, there: &[PathBuf]) -> String {
+    let names: Vec<_> = there
+        .iter()
+        .filter_map(|path| path.file_stem()?.to_str())
+        .collect();
+    let stem = Path::new(name).file_stem();
+    if let Some(meant) = names.iter().find(|there| stem == Some((**there).as_ref())) {
+        return format!("\"{name}\" is a file: write {meant}");
+    }
+    format!("there is no stream \"{name}\", but {}", names.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_no_file_has_is_told_which_ones_there_are() {
+        let directory = tempfile::TempDir::new().unwrap();
+        for name in ["test", "camera"] {
+            std::fs::write(directory.path().join(format!("{name}.launch")), BODY).unwrap();
+        }
+        let load = |name: &str| load_directory(directory.path(), &[name.to_owned()]);
+        assert_eq!(load("test").unwrap()[0].name, "test");
+        for (name, told) in [
+            ("tets", "there is no stream \"tets\", but camera, test"),
+            ("../x", "there is no stream \"../x\", but camera, test"),
+            ("test.launch", "\"test.launch\" is a file: write test"),
+            (
+                "pipelines/test.launch",
+                "\"pipelines/test.launch\" is a file: write test",
+            ),
+        ] {
+            assert_eq!(load(name).unwrap_err().message, told);
+        }
+    }
 
     const BODY: &str = "videotestsrc ! vp8enc !\n tee name=video allow-not-linked=true\n";
 
