@@ -1,13 +1,16 @@
 //! `rusticast`: the three roles in one process, talking SIP over UDP on loopback exactly as they
-//! do apart. It has no behaviour of its own: it is what the three programs are, started together.
+//! do apart. It has no behaviour of its own: it is what the three programs are, started together,
+//! with one window for operators.
 
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use futures_util::FutureExt;
+use futures_util::future::OptionFuture;
 use tokio::sync::watch;
 
 /// Plays pipeline descriptions in browsers: signaling, streamer and front in one process
@@ -25,13 +28,23 @@ struct Flags {
         long,
         value_name = "IP:PORT",
         env = "RUSTICAST_HTTP",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = admin::address
     )]
     http: SocketAddr,
 
     /// Serve the page from this directory instead of the copy inside the program
     #[arg(long = "static", value_name = "DIR", env = "RUSTICAST_STATIC")]
     static_dir: Option<PathBuf>,
+
+    /// Origin such as `https://example.org` whose pages may use this server; can be repeated
+    #[arg(
+        long = "allow-origin",
+        value_name = "ORIGIN",
+        env = "RUSTICAST_ALLOW_ORIGIN",
+        value_delimiter = ','
+    )]
+    allow_origins: Vec<String>,
 
     /// File that keeps streamers and calls over a restart
     #[arg(
@@ -62,6 +75,7 @@ async fn play(flags: Flags) -> Result<(), Box<dyn Error>> {
     let relay = signaling.addr();
     let streamer = streamer_gst::Server::bind(streamer_gst::Config {
         signaling: relay,
+        admin: None,
         ..flags.streamer.clone()
     })
     .await?;
@@ -69,11 +83,22 @@ async fn play(flags: Flags) -> Result<(), Box<dyn Error>> {
         http: flags.http,
         static_dir: flags.static_dir,
         signaling: relay,
+        allow_origins: flags.allow_origins,
         insecure: flags.streamer.insecure,
         ..Default::default()
     })
     .await?;
-    println!("Rusticast plays at http://{}", front.addr());
+    let all = admin::Together(vec![
+        ("signaling", signaling.source()),
+        ("streamer", streamer.source()),
+        ("front", front.source()),
+    ]);
+    let token = flags.streamer.admin_token_file.as_deref();
+    let admin = admin::Server::open(flags.streamer.admin, token, Arc::new(all)).await?;
+    println!("Rusticast plays at {}", front.url());
+    if let Some(admin) = &admin {
+        println!("Operators look at http://{}/api/state", admin.addr());
+    }
 
     // 1: front and streamer shall end; 2: they have, and the relay follows.
     let (stage, at) = watch::channel(0);
@@ -87,14 +112,16 @@ async fn play(flags: Flags) -> Result<(), Box<dyn Error>> {
     let front = front.run(reached(1)).inspect(|_| raise(1));
     let callers = async { tokio::join!(streamer, front) }.inspect(|_| raise(2));
     let relay = signaling.run(reached(2)).inspect(|_| raise(2));
+    let admin = OptionFuture::from(admin.map(|admin| admin.run(reached(2))));
     let asked = async {
         tokio::select! {
             () = admin::stop_requested() => raise(1),
             () = reached(1) => {}
         }
     };
-    let ((streamer, front), relay, ()) = tokio::join!(callers, relay, asked);
+    let ((streamer, front), relay, admin, ()) = tokio::join!(callers, relay, admin, asked);
     streamer?;
     front?;
+    admin.transpose()?;
     Ok(relay?)
 }

@@ -384,13 +384,13 @@ export class Player extends EventTarget {
   /** @param {WhepError} error */
   #explain(error) {
     const stream = `“${this.stream}”`;
-    const why = error.reason || error.message;
+    const why = clause(error.reason || error.message);
     const because = this.reason ? ` (${this.reason})` : "";
     const waiting = (/** @type {string} */ message) => this.#again("waiting", message, undefined, error);
     const failed = (/** @type {string} */ message) => this.#again("failed", message, undefined, error);
     const entry = this.parts.streams.stream(this.stream);
     if (entry?.state === "failed" && error.status >= 400) {
-      const broken = entry.error ? `: ${entry.error}` : "";
+      const broken = entry.error ? `: ${clause(entry.error)}` : "";
       return waiting(`${stream} does not work at the moment${broken}. Waiting for it to be mended…`);
     }
     switch (error.code) {
@@ -486,6 +486,14 @@ export class Player extends EventTarget {
 const PLAYING_ALONE = "Playing. The web server cannot be reached at the moment.";
 const ICE_FAILED =
   "The media found no way through the network (ICE failed): a firewall or VPN may block UDP";
+
+/**
+ * What somebody else said, for the middle of a sentence.
+ * @param {string} text
+ */
+function clause(text) {
+  return text.trim().replace(/\.$/, "");
+}
 
 /** @param {string[]} codecs */
 function cannotDecode(codecs) {

@@ -13,7 +13,7 @@
 //! | `/metrics` | numeric leaves of the state, Prometheus text format |
 //! | `/api/state` | the state, with `process` added |
 //!
-//! With a token, `/metrics` and `/api/…` want `Authorization: Bearer TOKEN`; `/health` and
+//! With a token, out of a file, `/metrics` and `/api/…` want `Authorization: Bearer TOKEN`; `/health` and
 //! `/ready` tell nothing worth hiding and stay open for load balancers.
 
 mod metrics;
@@ -21,22 +21,39 @@ mod process;
 mod program;
 mod router;
 mod server;
+mod together;
+
+use std::future::Future;
+use std::pin::Pin;
 
 use serde_json::Value;
 
-pub use program::{run, stop_requested};
+pub use metrics::{Kind, Metric};
+pub use program::{address, run, stop_requested};
 pub use server::{Error, Server};
+pub use together::Together;
 
 /// What a role shows of itself.
 ///
-/// Both functions are called on each request, from the server's own task: they must be quick and
-/// must not block, so a role keeps its counters where they can be read without its main task.
+/// All of it is called on each request, from the server's own tasks, and must not block: a role
+/// keeps its counters where they can be read without its main task.
 pub trait Source: Send + Sync + 'static {
-    /// Whether the role can do its work now (registered, bound, first pipeline running…).
-    fn ready(&self) -> bool;
+    /// Whether the role can do its work now (registered, bound, first pipeline running…). It may
+    /// ask others, for a few seconds at most.
+    fn ready(&self) -> Ready<'_>;
 
     /// The live objects as a JSON object with a string `role`; numbers count what exists at this
     /// moment. The key `process` is reserved: the server puts descriptors, threads and memory
     /// there.
     fn state(&self) -> Value;
+
+    /// What the number at `path` of the state is, such as `streams/viewers`; indexes of arrays
+    /// are left out. A number that is not described is a gauge.
+    fn describe(&self, path: &str) -> Option<Metric> {
+        let _ = path;
+        None
+    }
 }
+
+/// The answer to [`Source::ready`], once it is known.
+pub type Ready<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;

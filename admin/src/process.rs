@@ -4,6 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::{Kind, Metric};
+
 /// `{"fds", "threads", "rss_bytes"}` read from `/proc/self` (proc(5)); a number that cannot be
 /// read is null, so that nobody mistakes it for zero.
 pub(crate) fn usage() -> Value {
@@ -13,6 +15,18 @@ pub(crate) fn usage() -> Value {
         "threads": field(&status, "Threads:"),
         "rss_bytes": field(&status, "VmRSS:").map(|kibibytes| kibibytes * 1024),
     })
+}
+
+/// What these numbers are, at their place in the state.
+pub(crate) fn describe(path: &str) -> Option<Metric> {
+    let help = match path {
+        "process/fds" => "Open file descriptors.",
+        "process/threads" => "Threads.",
+        "process/rss_bytes" => "Resident memory in bytes.",
+        _ => return None,
+    };
+    let kind = Kind::Gauge;
+    Some(Metric { help, kind })
 }
 
 /// Open descriptors, without the one that reading the directory needs itself.

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::io::IsTerminal;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,20 @@ pub async fn run<E: Display>(name: &str, work: impl Future<Output = Result<(), E
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads a flag's address and port. `localhost` is the one name that needs no name server.
+///
+/// # Errors
+///
+/// One clause on what to write instead.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let local = text.strip_prefix("localhost:");
+    if let Some(port) = local.and_then(|port| port.parse().ok()) {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse()
+        .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8080".to_owned())
 }
 
 /// Exit status of a program that was told a second time: 128 + SIGINT, as shells have it.
@@ -55,5 +70,28 @@ async fn either_signal() {
     tokio::select! {
         () = wait(SignalKind::interrupt()) => {}
         () = wait(SignalKind::terminate()) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn addresses_are_numbers_or_localhost() {
+        for (text, address) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("localhost:8080", "127.0.0.1:8080"),
+            ("[::1]:0", "[::1]:0"),
+        ] {
+            assert_eq!(super::address(text).unwrap().to_string(), address);
+        }
+        for text in [
+            "example.org:80",
+            "127.0.0.1",
+            "localhost",
+            "localhost:x",
+            "::1",
+        ] {
+            assert!(super::address(text).unwrap_err().contains("such as"));
+        }
     }
 }

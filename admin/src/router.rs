@@ -26,7 +26,7 @@ pub(crate) fn router(source: Arc<dyn Source>, token: Option<String>) -> Router {
 }
 
 async fn show_ready(State(source): State<Arc<dyn Source>>) -> Response {
-    if source.ready() {
+    if source.ready().await {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
@@ -34,7 +34,9 @@ async fn show_ready(State(source): State<Arc<dyn Source>>) -> Response {
 }
 
 async fn show_metrics(State(source): State<Arc<dyn Source>>) -> Response {
-    let text = metrics::exposition(&full_state(source.as_ref()));
+    let state = full_state(source.as_ref());
+    let describe = |path: &str| process::describe(path).or_else(|| source.describe(path));
+    let text = metrics::exposition(&state, describe);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,16 +37,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum Error {
     /// Others could reach this address, and nothing would stop them from reading it.
     #[error(
-        "admin address {address} can be reached from other machines and no token is set: \
-         listen on 127.0.0.1 or set a token"
+        "--admin {address} can be reached from other machines and no token is set: \
+         use 127.0.0.1, or name a file that holds a token with --admin-token-file"
     )]
     TokenNeeded {
         /// The address asked for.
         address: SocketAddr,
     },
-    /// An empty token would let everybody in.
-    #[error("the admin token is empty")]
-    EmptyToken,
+    /// The file of the token cannot be read.
+    #[error("--admin-token-file {}: {source}", path.display())]
+    TokenFile {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody could send such a token, or everybody.
+    #[error("the admin token must be one word of printable ASCII")]
+    BadToken,
     /// The address is taken, not ours, or not permitted.
     #[error("cannot listen for admin requests on {address}: {source}")]
     Bind {
@@ -65,12 +74,29 @@ pub struct Server {
 }
 
 impl Server {
+    /// Listens where the flags `--admin` and `--admin-token-file` say, if anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TokenFile`], and those of [`Server::bind`].
+    pub async fn open(
+        address: Option<SocketAddr>,
+        token_file: Option<&Path>,
+        source: Arc<dyn Source>,
+    ) -> Result<Option<Self>, Error> {
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        let token = token_file.map(read_token).transpose()?;
+        Self::bind(address, token, source).await.map(Some)
+    }
+
     /// Listens on `address` (port 0: any free one) and shows `source` there.
     ///
     /// # Errors
     ///
     /// [`Error::TokenNeeded`] for an address beyond loopback without `token`,
-    /// [`Error::EmptyToken`], and [`Error::Bind`] when the system refuses the address.
+    /// [`Error::BadToken`], and [`Error::Bind`] when the system refuses the address.
     pub async fn bind(
         address: SocketAddr,
         token: Option<String>,
@@ -80,7 +106,7 @@ impl Server {
             None if !address.ip().to_canonical().is_loopback() => {
                 return Err(Error::TokenNeeded { address });
             }
-            Some(token) if token.trim().is_empty() => return Err(Error::EmptyToken),
+            Some(token) if !is_word(token.trim()) => return Err(Error::BadToken),
             _ => {}
         }
         let bind_error = |source| Error::Bind { address, source };
@@ -132,6 +158,17 @@ impl Server {
         while connections.join_next().await.is_some() {}
         Ok(())
     }
+}
+
+fn is_word(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn read_token(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::TokenFile {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The next connection, once there is room for it; `None` when accepting failed.

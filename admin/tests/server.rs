@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use admin::{Error, Server, Source};
+use admin::{Error, Kind, Metric, Ready, Server, Source, Together};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,12 +21,17 @@ struct Role {
 }
 
 impl Source for Role {
-    fn ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+    fn ready(&self) -> Ready<'_> {
+        Box::pin(async { self.ready.load(Ordering::Relaxed) })
     }
 
     fn state(&self) -> Value {
         json!({"role": "front", "calls": 3})
+    }
+
+    fn describe(&self, path: &str) -> Option<Metric> {
+        let (help, kind) = ("Calls.", Kind::Gauge);
+        (path == "calls").then_some(Metric { help, kind })
     }
 }
 
@@ -139,11 +144,54 @@ async fn an_address_others_can_reach_wants_a_token() {
         Server::bind(anywhere, Some(" ".to_owned()), role())
             .await
             .unwrap_err(),
-        Error::EmptyToken
+        Error::BadToken
     ));
     Server::bind(anywhere, Some("letmein".to_owned()), role())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn the_token_comes_out_of_a_file() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("token");
+    let anywhere = "0.0.0.0:0".parse().ok();
+    let open = || Server::open(anywhere, Some(&file), Arc::new(Role::default()));
+    let missing = open().await.unwrap_err();
+    assert!(missing.to_string().contains("--admin-token-file"));
+    for (text, good) in [("letmein\n", true), ("\n", false), ("two words", false)] {
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(open().await.is_ok(), good, "{text:?}");
+    }
+    let nowhere = Server::open(None, Some(&file), Arc::new(Role::default()));
+    assert!(nowhere.await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn roles_together_are_ready_when_all_are_and_keep_the_names_of_their_metrics() {
+    let (one, two) = (Arc::new(Role::default()), Arc::new(Role::default()));
+    let together = Together(vec![
+        ("front", Arc::clone(&one) as _),
+        ("other", two.clone()),
+    ]);
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(loopback, None, Arc::new(together)).await;
+    let server = server.unwrap();
+    let addr = server.addr();
+    tokio::spawn(server.run(std::future::pending()));
+    one.ready.store(true, Ordering::Relaxed);
+    assert_eq!(get(addr, "/ready", "").await.0, 503);
+    two.ready.store(true, Ordering::Relaxed);
+    assert_eq!(get(addr, "/ready", "").await.0, 200);
+    let (_, metrics) = get(addr, "/metrics", "").await;
+    assert!(
+        metrics.contains("# HELP rusticast_front_calls Calls.\n"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("rusticast_other_calls 3\n"), "{metrics}");
+    let (_, state) = get(addr, "/api/state", "").await;
+    let state: Value = serde_json::from_str(&state).unwrap();
+    assert_eq!(state["other"]["calls"], 3);
 }
 
 #[tokio::test]

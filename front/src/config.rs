@@ -16,7 +16,8 @@ pub struct Config {
         long,
         value_name = "IP:PORT",
         env = "RUSTICAST_HTTP",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = admin::address
     )]
     pub http: SocketAddr,
 
@@ -25,7 +26,8 @@ pub struct Config {
         long,
         value_name = "IP:PORT",
         env = "RUSTICAST_SIGNALING",
-        default_value = "127.0.0.1:5060"
+        default_value = "127.0.0.1:5060",
+        value_parser = admin::address
     )]
     pub signaling: SocketAddr,
 
@@ -35,11 +37,25 @@ pub struct Config {
     pub static_dir: Option<PathBuf>,
 
     /// Address for operators: health, metrics, live objects; none when absent
-    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_FRONT_ADMIN")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_FRONT_ADMIN",
+        value_parser = admin::address
+    )]
     pub admin: Option<SocketAddr>,
 
+    /// File with the bearer token that operators must send; needed beyond loopback
+    #[arg(long, value_name = "FILE", env = "RUSTICAST_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
     /// Address put into SIP Contact and Via when the signaling server sees us under another one
-    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_FRONT_ADVERTISE")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_FRONT_ADVERTISE",
+        value_parser = admin::address
+    )]
     pub advertise: Option<SocketAddr>,
 
     /// Origin such as `https://example.org` whose pages may use this server; can be repeated
@@ -95,6 +111,7 @@ impl Default for Config {
             signaling: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)),
             static_dir: None,
             admin: None,
+            admin_token_file: None,
             advertise: None,
             allow_origins: Vec::new(),
             insecure: false,

@@ -21,11 +21,7 @@ async fn main() -> ExitCode {
 
 async fn serve(config: Config) -> Result<(), Error> {
     let server = Server::bind(config).await?;
-    let mut ready = format!(
-        "front ready: http://{} sip {}",
-        server.addr(),
-        server.sip_addr()
-    );
+    let mut ready = format!("front ready: {} sip {}", server.url(), server.sip_addr());
     if let Some(address) = server.admin_addr() {
         ready.push_str(&format!(" admin {address}"));
     }

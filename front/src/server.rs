@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use admin::{Kind, Metric};
 use serde_json::{Value, json};
 use sip::Endpoint;
-use sip::driver::{Socket, local_ip_towards};
+use sip::driver::{Socket, local_ip_towards, outer_address};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time;
@@ -38,6 +39,7 @@ pub struct Server {
 
 /// The live objects, for operators and tests.
 struct Live {
+    calls: Calls,
     gauges: Arc<Gauges>,
     users: Arc<Mutex<Users>>,
     events: Arc<AtomicUsize>,
@@ -88,24 +90,19 @@ impl Server {
             stopping: stopped,
         };
         let live = Arc::new(Live {
+            calls: web.calls.clone(),
             gauges,
             users: Arc::clone(&web.users),
             events: Arc::clone(&web.events),
             serving: AtomicBool::new(false),
         });
-        let admin = match config.admin {
-            None => None,
-            Some(address) => {
-                let source = Arc::clone(&live);
-                Some(
-                    admin::Server::bind(address, None, source)
-                        .await
-                        .map_err(|error| Error::Config {
-                            why: error.to_string(),
-                        })?,
-                )
-            }
-        };
+        let token = config.admin_token_file.as_deref();
+        let source = Arc::clone(&live);
+        let admin = admin::Server::open(config.admin, token, source)
+            .await
+            .map_err(|error| Error::Config {
+                why: error.to_string(),
+            })?;
         Ok(Self {
             http,
             http_address,
@@ -125,6 +122,11 @@ impl Server {
         self.http_address
     }
 
+    /// What to open in a browser, on this machine and, if they are let in, on others.
+    pub fn url(&self) -> String {
+        format!("http://{}", outer_address(self.http_address))
+    }
+
     /// The SIP socket's address, with the real port.
     pub fn sip_addr(&self) -> SocketAddr {
         self.sip.local()
@@ -133,6 +135,11 @@ impl Server {
     /// Where operators connect, if anywhere.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(admin::Server::addr)
+    }
+
+    /// What operators are shown.
+    pub fn source(&self) -> Arc<dyn admin::Source> {
+        Arc::clone(&self.live) as _
     }
 
     /// Serves until `shutdown` completes; then sends BYE for every session, refuses new calls and
@@ -144,6 +151,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Self {
             http,
+            http_address,
             sip,
             endpoint,
             role,
@@ -155,6 +163,12 @@ impl Server {
             ..
         } = self;
         live.serving.store(true, Ordering::Relaxed);
+        if !http_address.ip().is_loopback() {
+            tracing::warn!(
+                "http://{} is open to other machines, without passwords or encryption",
+                outer_address(http_address)
+            );
+        }
         let limits = web.limits;
         let stopped = || {
             let mut stopping = stopping.subscribe();
@@ -165,6 +179,20 @@ impl Server {
         };
         let local = sip.local();
         let users = Arc::clone(&live.users);
+        // Asked for once by ourselves, so that a server that is not there is told of in the log;
+        // not at once, since programs that are started together need a moment.
+        let calls = web.calls.clone();
+        let first_stopped = stopped();
+        let first_list = async move {
+            let asked = async {
+                time::sleep(limits.silence).await;
+                let _ = calls.streams().await;
+            };
+            tokio::select! {
+                () = asked => {}
+                () = first_stopped => {}
+            }
+        };
         let sip = sip.run(endpoint, role, commands, stopped());
         let http = http::serve(http, http::router(web), limits, stopping.subscribe());
         let admin_stopped = stopped();
@@ -202,7 +230,7 @@ impl Server {
             stopping.send_replace(true);
             ended.map_err(|error| Error::bind("SIP", local, &error))
         };
-        let work = async { tokio::join!(sip, http, admin, sweep).0 };
+        let work = async { tokio::join!(sip, http, admin, sweep, first_list).0 };
         let mut work = std::pin::pin!(work);
         tokio::select! {
             ended = &mut work => return ended,
@@ -213,8 +241,12 @@ impl Server {
 }
 
 impl admin::Source for Live {
-    fn ready(&self) -> bool {
-        self.serving.load(Ordering::Relaxed)
+    /// The signaling server gives the list of streams: it is asked, unless it just was.
+    fn ready(&self) -> admin::Ready<'_> {
+        Box::pin(async {
+            let listed = self.calls.streams().await;
+            self.serving.load(Ordering::Relaxed) && listed.is_ok_and(|list| list.is_current())
+        })
     }
 
     fn state(&self) -> Value {
@@ -229,5 +261,18 @@ impl admin::Source for Live {
             "users": users.len(),
             "events": self.events.load(Ordering::Relaxed),
         })
+    }
+    fn describe(&self, path: &str) -> Option<Metric> {
+        let help = match path {
+            "calls" => "Calls being set up, cancelled or ended.",
+            "sessions" => "Running calls.",
+            "ended" => "Ended calls whose reason is still told.",
+            "transactions" => "SIP transactions.",
+            "users" => "Registered users.",
+            "events" => "Browsers that follow the list of streams.",
+            _ => return None,
+        };
+        let kind = Kind::Gauge;
+        Some(Metric { help, kind })
     }
 }

@@ -15,12 +15,18 @@ pub struct Config {
         long,
         value_name = "IP:PORT",
         env = "RUSTICAST_LISTEN",
-        default_value = "127.0.0.1:5060"
+        default_value = "127.0.0.1:5060",
+        value_parser = admin::address
     )]
     pub listen: SocketAddr,
 
     /// Address put into Via and Record-Route when others reach us under another one
-    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_SIGNALING_ADVERTISE")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_SIGNALING_ADVERTISE",
+        value_parser = admin::address
+    )]
     pub advertise: Option<SocketAddr>,
 
     /// File that keeps streamers and calls over a restart
@@ -33,8 +39,17 @@ pub struct Config {
     pub data: PathBuf,
 
     /// Address for operators: health, metrics, live objects; none when absent
-    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_SIGNALING_ADMIN")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_SIGNALING_ADMIN",
+        value_parser = admin::address
+    )]
     pub admin: Option<SocketAddr>,
+
+    /// File with the bearer token that operators must send; needed beyond loopback
+    #[arg(long, value_name = "FILE", env = "RUSTICAST_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
 
     /// Allow addresses beyond loopback although SIP has neither encryption nor passwords
     #[arg(long, env = "RUSTICAST_INSECURE")]
@@ -48,6 +63,7 @@ impl Default for Config {
             advertise: None,
             data: PathBuf::from("data.xml"),
             admin: None,
+            admin_token_file: None,
             insecure: false,
         }
     }

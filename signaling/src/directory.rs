@@ -64,6 +64,9 @@ pub enum StreamState {
     Failed,
     /// Its pipeline starts with the first viewer.
     Idle,
+    /// Its streamer is not heard of. It never says so itself.
+    #[serde(skip_deserializing)]
+    Offline,
 }
 
 impl StreamState {
@@ -74,16 +77,18 @@ impl StreamState {
             StreamState::Starting => "starting",
             StreamState::Failed => "failed",
             StreamState::Idle => "idle",
+            StreamState::Offline => "offline",
         }
     }
 
     /// How likely it is to play when somebody asks.
     fn promise(self) -> u8 {
         match self {
-            StreamState::Live => 3,
-            StreamState::Idle => 2,
-            StreamState::Starting => 1,
-            StreamState::Failed => 0,
+            StreamState::Live => 4,
+            StreamState::Idle => 3,
+            StreamState::Starting => 2,
+            StreamState::Failed => 1,
+            StreamState::Offline => 0,
         }
     }
 }
@@ -211,6 +216,16 @@ impl StreamerInfo {
             return Err(InfoError::Size);
         }
         Ok(())
+    }
+
+    /// The same stream with nobody to play it.
+    pub fn offline(self) -> StreamerInfo {
+        StreamerInfo {
+            state: StreamState::Offline,
+            error: None,
+            viewers: 0,
+            ..self
+        }
     }
 
     /// Adds another streamer of the same stream: its viewers and its room.

@@ -29,6 +29,15 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Two servers would undo each other's work.
+    #[error(
+        "{} is in use by another signaling server: choose another with --data",
+        path.display()
+    )]
+    DataInUse {
+        /// The file asked for.
+        path: PathBuf,
+    },
     /// The window for operators cannot be opened.
     #[error(transparent)]
     Admin(#[from] admin::Error),

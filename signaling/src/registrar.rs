@@ -19,6 +19,7 @@ use crate::date::date;
 use crate::deadlines::Deadlines;
 use crate::directory::{StreamerInfo, is_name};
 use crate::refusal::Refusal;
+use crate::restart;
 use crate::routing::answer_address;
 use crate::store::{BindingRecord, StreamerRecord};
 use wish::{Report, Wish, seconds};
@@ -36,6 +37,11 @@ pub const MAX_INSTANCES: usize = 40;
 const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Contacts in one REGISTER.
 const MAX_CONTACTS: usize = 8;
+/// How long a streamer from before a restart is listed as it was, once it has been asked to
+/// register again.
+const RETURN_LIMIT: Duration = Duration::from_secs(5);
+/// How long a streamer that does not answer is listed all the same: it may be making an image.
+const SILENCE_LISTED: Duration = Duration::from_secs(10);
 
 /// One binding, as long as its contact stays the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,15 +56,23 @@ pub struct Binding {
     pub record: Arc<StreamerRecord>,
     /// Its Contact.
     pub contact: Uri,
-    /// Read from the store, and not heard of since.
-    pub stale: bool,
+    /// Read from the store, and not heard of since; listed as offline from then on.
+    pub stale: Option<Instant>,
     /// Read from the store, and has not named its calls since.
     pub owes_calls: bool,
-    /// It let a call wait without a word; it goes last until it registers again.
-    silent: bool,
+    /// It let a request wait without a word: it goes last until it is heard of again, and is
+    /// listed as offline from then on.
+    silent: Option<Instant>,
     /// Calls placed since it last reported its viewers.
     placed: u32,
     expires: Instant,
+}
+
+impl Binding {
+    fn is_online(&self, now: Instant) -> bool {
+        let mut doubts = [self.stale, self.silent].into_iter().flatten();
+        doubts.all(|offline| now < offline)
+    }
 }
 
 /// What a REGISTER did to a binding.
@@ -132,6 +146,8 @@ impl Registrar {
     /// which its streamer is expected to register again.
     pub fn restore(&mut self, now: Instant, records: &[Arc<StreamerRecord>]) -> Vec<BindingId> {
         let mut restored = Vec::new();
+        // Each is given its time from the moment at which it is its turn to be asked.
+        let mut absent = now + RETURN_LIMIT;
         for record in records.iter().take(MAX_STREAMERS) {
             let contact = Uri::parse(&record.binding.contact);
             let (Ok(contact), true) = (contact, is_name(&record.name)) else {
@@ -147,12 +163,13 @@ impl Registrar {
                 id,
                 record: Arc::clone(record),
                 contact,
-                stale: true,
+                stale: Some(absent),
                 owes_calls: true,
-                silent: false,
+                silent: None,
                 placed: 0,
                 expires: now + Duration::from_secs(lease.into()),
             };
+            absent += restart::PACE;
             self.insert(binding);
             restored.push(id);
         }
@@ -167,7 +184,7 @@ impl Registrar {
     /// How many of them are from before a restart and were not refreshed since.
     pub fn stale(&self) -> usize {
         let bindings = self.streams.values().flatten();
-        bindings.filter(|binding| binding.stale).count()
+        bindings.filter(|binding| binding.stale.is_some()).count()
     }
 
     /// True when nobody is registered.
@@ -195,18 +212,19 @@ impl Registrar {
     }
 
     /// The streams whose names come after `after`, in order; several streamers of one stream
-    /// make one entry.
-    pub fn entries_after(&self, after: &str) -> impl Iterator<Item = StreamerInfo> {
+    /// make one entry, which is offline when all of them are.
+    pub fn entries_after(&self, now: Instant, after: &str) -> impl Iterator<Item = StreamerInfo> {
         let range = (Bound::Excluded(after), Bound::Unbounded);
         self.streams
             .range::<str, _>(range)
-            .filter_map(|(_, bindings)| {
-                let (first, others) = bindings.split_first()?;
-                let mut info = first.record.info.clone();
-                for other in others {
-                    info.join(&other.record.info);
-                }
-                Some(info)
+            .filter_map(move |(_, bindings)| {
+                let online = bindings.iter().filter(|binding| binding.is_online(now));
+                let online = online.map(|binding| binding.record.info.clone());
+                let joined = online.reduce(|mut info, other| {
+                    info.join(&other);
+                    info
+                });
+                joined.or_else(|| Some(bindings.first()?.record.info.clone().offline()))
             })
     }
 
@@ -224,7 +242,8 @@ impl Registrar {
         let mut bindings: Vec<&Binding> = bindings.iter().collect();
         bindings.sort_by_key(|binding| {
             let load = binding.record.info.viewers.saturating_add(binding.placed);
-            (binding.silent, binding.stale, load, binding.id)
+            let (silent, stale) = (binding.silent.is_some(), binding.stale.is_some());
+            (silent, stale, load, binding.id)
         });
         Ok(bindings.into_iter().map(|binding| binding.id).collect())
     }
@@ -236,10 +255,17 @@ impl Registrar {
         }
     }
 
-    /// Notes that a streamer let a request wait without any answer.
-    pub fn mark_silent(&mut self, id: BindingId) {
+    /// Notes that a streamer lets a request wait without any answer.
+    pub fn mark_silent(&mut self, now: Instant, id: BindingId) {
         if let Some(binding) = self.get_mut(id) {
-            binding.silent = true;
+            binding.silent.get_or_insert(now + SILENCE_LISTED);
+        }
+    }
+
+    /// Notes that a streamer answered a request.
+    pub fn mark_answering(&mut self, id: BindingId) {
+        if let Some(binding) = self.get_mut(id) {
+            binding.silent = None;
         }
     }
 
@@ -450,9 +476,9 @@ impl Registrar {
             id,
             record,
             contact: wish.contact,
-            stale: false,
+            stale: None,
             owes_calls: owes_calls && report.calls.is_none(),
-            silent: false,
+            silent: None,
             placed: if report.info.is_some() { 0 } else { placed },
             expires: now + Duration::from_secs(wish.expires.into()),
         });

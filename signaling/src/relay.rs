@@ -73,6 +73,16 @@ struct Forward {
     state: State,
 }
 
+impl Forward {
+    /// The streamer it waits for, unless it is within a call.
+    fn binding(&self) -> Option<BindingId> {
+        match self.state {
+            State::Pending { binding, .. } => binding,
+            State::Accepted { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// An INVITE that starts a call.
@@ -323,6 +333,9 @@ impl Relay {
             return;
         };
         self.deadlines.clear(&Deadline::Silence(branch));
+        if let Some(binding) = self.forwards.get(&id).and_then(Forward::binding) {
+            context.registrar.mark_answering(binding);
+        }
         if status == StatusCode::TRYING {
             return;
         }
@@ -527,16 +540,8 @@ impl Relay {
                     let Some(&id) = self.branches.get(&branch) else {
                         continue;
                     };
-                    if let Some(Forward {
-                        state:
-                            State::Pending {
-                                binding: Some(binding),
-                                ..
-                            },
-                        ..
-                    }) = self.forwards.get(&id)
-                    {
-                        context.registrar.mark_silent(*binding);
+                    if let Some(binding) = self.forwards.get(&id).and_then(Forward::binding) {
+                        context.registrar.mark_silent(context.now, binding);
                     }
                     self.offer_next(context, id);
                 }

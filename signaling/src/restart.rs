@@ -12,7 +12,7 @@ use crate::deadlines::Deadlines;
 use crate::registrar::BindingId;
 
 /// Least time between two of them: 50 per second.
-const PACE: Duration = Duration::from_millis(20);
+pub(crate) const PACE: Duration = Duration::from_millis(20);
 /// How often one is repeated.
 const REPETITIONS: u32 = 7;
 

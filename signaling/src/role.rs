@@ -175,7 +175,7 @@ impl Signaling {
         match request.method {
             Method::Options => {
                 routing::require(request, Name::Require, &SUPPORTED)?;
-                let response = self.options(request, source);
+                let response = self.options(now, request, source);
                 endpoint.respond(now, id, response);
                 Ok(())
             }
@@ -235,7 +235,7 @@ impl Signaling {
 
     /// OPTIONS for the server itself: the directory for those who ask for JSON, and what this
     /// server can do for everybody.
-    fn options(&self, request: &Request, source: SocketAddr) -> Response {
+    fn options(&self, now: Instant, request: &Request, source: SocketAddr) -> Response {
         let mut response = Response::to_request(request, StatusCode::OK);
         response.headers.push(Name::Allow, ALLOW);
         response
@@ -252,7 +252,7 @@ impl Signaling {
             } else {
                 PAGE_NETWORK
             };
-            let page = directory::page(self.registrar.entries_after(after), limit);
+            let page = directory::page(self.registrar.entries_after(now, after), limit);
             response.set_body("application/json", page.into());
         }
         response
@@ -350,7 +350,7 @@ impl Role for Signaling {
         let (registrar, sessions) = (&self.registrar, &self.sessions);
         let waiting = |id| {
             registrar.get(id).is_some_and(|binding| {
-                binding.stale || (binding.owes_calls && sessions.has_stale(id))
+                binding.stale.is_some() || (binding.owes_calls && sessions.has_stale(id))
             })
         };
         if let Some(id) = self.summons.pop(now, waiting) {

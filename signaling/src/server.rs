@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use admin::{Kind, Metric};
 use serde_json::{Value, json};
-use sip::driver::{Role, Socket, local_ip_towards};
+use sip::driver::{Role, Socket, outer_address};
 use sip::{Endpoint, Event};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
@@ -16,7 +17,7 @@ use crate::error::Error;
 use crate::role::{Counts, Signaling};
 use crate::routing::Own;
 use crate::store::Snapshot;
-use crate::store::file::DataFile;
+use crate::store::file::{DataFile, OpenError};
 use crate::store::writer::{self, SnapshotRequest};
 
 /// What changed is told to the writer and to operators at most this often.
@@ -54,8 +55,8 @@ impl Server {
     /// runtime.
     ///
     /// # Errors
-    /// When the configuration makes no sense, an address cannot be bound, or the data base's
-    /// directory cannot be written.
+    /// When the configuration makes no sense, an address cannot be bound, the data base's
+    /// directory cannot be written, or another server has it.
     pub async fn bind(config: Config) -> Result<Server, Error> {
         config.check()?;
         let bind = |source| Error::Bind {
@@ -64,21 +65,17 @@ impl Server {
         };
         let socket = Socket::bind(config.listen).map_err(bind)?;
         let local = socket.local();
-        let advertised = match config.advertise {
-            Some(address) => address,
-            None if local.ip().is_unspecified() => outer_address(local).map_err(bind)?,
-            None => local,
-        };
-        let (file, kept) =
-            DataFile::open(&config.data, SystemTime::now()).map_err(|source| Error::Data {
-                path: config.data.clone(),
-                source,
-            })?;
+        let advertised = config.advertise.unwrap_or(outer_address(local));
+        let (file, kept) = DataFile::open(&config.data, SystemTime::now()).map_err(|error| {
+            let path = config.data.clone();
+            match error {
+                OpenError::InUse => Error::DataInUse { path },
+                OpenError::Disk(source) => Error::Data { path, source },
+            }
+        })?;
         let (gauges, seen) = watch::channel(Gauges::default());
-        let admin = match config.admin {
-            Some(address) => Some(admin::Server::bind(address, None, Arc::new(Live(seen))).await?),
-            None => None,
-        };
+        let token = config.admin_token_file.as_deref();
+        let admin = admin::Server::open(config.admin, token, Arc::new(Live(seen))).await?;
         Ok(Server {
             own: Own::new(advertised, &[local]),
             socket,
@@ -97,6 +94,11 @@ impl Server {
     /// Where operators connect, if anywhere.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(admin::Server::addr)
+    }
+
+    /// What operators are shown.
+    pub fn source(&self) -> Arc<dyn admin::Source> {
+        Arc::new(Live(self.gauges.subscribe()))
     }
 
     /// Serves until `shutdown` completes; then refuses new calls, lets those under way be
@@ -149,19 +151,6 @@ impl Server {
         let _ = admin.await;
         ended.map_err(|source| Error::Socket { address, source })
     }
-}
-
-/// The address under which a socket bound to all addresses is reached from other machines.
-fn outer_address(local: SocketAddr) -> std::io::Result<SocketAddr> {
-    // Documentation addresses (RFC 5737, RFC 3849): the default route leads there, and nothing
-    // is sent.
-    let elsewhere: SocketAddr = match local {
-        SocketAddr::V4(_) => ([192, 0, 2, 1], 9).into(),
-        SocketAddr::V6(_) => ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into(),
-    };
-    let loopback = std::net::IpAddr::from(std::net::Ipv4Addr::LOCALHOST);
-    let ip = local_ip_towards(elsewhere).unwrap_or(loopback);
-    Ok(SocketAddr::new(ip, local.port()))
 }
 
 /// The pure role, with what the other tasks need to know of it told to them after each step.
@@ -236,8 +225,8 @@ impl Role for Published<'_> {
 }
 
 impl admin::Source for Live {
-    fn ready(&self) -> bool {
-        self.0.borrow().serving
+    fn ready(&self) -> admin::Ready<'_> {
+        Box::pin(async { self.0.borrow().serving })
     }
 
     fn state(&self) -> Value {
@@ -256,5 +245,21 @@ impl admin::Source for Live {
             "transactions": transactions,
             "malformed": malformed,
         })
+    }
+    fn describe(&self, path: &str) -> Option<Metric> {
+        let help = match path {
+            "streamers" => "Streamers registered, each stream of each one.",
+            "sessions" => "Calls known, stale ones included.",
+            "calls" => "Calls that wait for an answer.",
+            "stale" => "Streamers and calls from before a restart, not confirmed since.",
+            "transactions" => "SIP transactions.",
+            "malformed" => "Datagrams that could not be read.",
+            _ => return None,
+        };
+        let kind = match path {
+            "malformed" => Kind::Counter,
+            _ => Kind::Gauge,
+        };
+        Some(Metric { help, kind })
     }
 }

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -176,6 +176,22 @@ pub fn local_ip_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     // Connecting a UDP socket sends nothing; it only looks the route up.
     probe.connect(peer)?;
     Ok(probe.local_addr()?.ip())
+}
+
+/// Where other machines reach a socket that is bound to `local`: there, or, when it is bound to
+/// all addresses, at the one that this machine's packets to elsewhere come from.
+pub fn outer_address(local: SocketAddr) -> SocketAddr {
+    if !local.ip().is_unspecified() {
+        return local;
+    }
+    // Documentation addresses (RFC 5737, RFC 3849): the default route leads there, and nothing
+    // is sent.
+    let elsewhere: SocketAddr = match local {
+        SocketAddr::V4(_) => ([192, 0, 2, 1], 9).into(),
+        SocketAddr::V6(_) => ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into(),
+    };
+    let ip = local_ip_towards(elsewhere).unwrap_or(Ipv4Addr::LOCALHOST.into());
+    SocketAddr::new(ip, local.port())
 }
 
 /// Checks the flag `--signaling`: the server that a program sends every request to.

@@ -10,12 +10,15 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::media;
 
+/// The signaling server takes no more calls.
+const MOST_VIEWERS: usize = 10_000;
+
 /// Configuration of the streamer: flag, else environment variable, else the default shown.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct Config {
     /// Streams to run: names of files in the directory, without ending; all of them when none is
-    /// given
-    #[arg(value_name = "STREAM")]
+    /// given, here or (a single one) in the environment
+    #[arg(value_name = "STREAM", env = "RUSTICAST_STREAM")]
     pub streams: Vec<String>,
 
     /// Directory of the pipeline descriptions (NAME.launch)
@@ -32,7 +35,8 @@ pub struct Config {
         long,
         value_name = "IP:PORT",
         env = "RUSTICAST_SIGNALING",
-        default_value = "127.0.0.1:5060"
+        default_value = "127.0.0.1:5060",
+        value_parser = admin::address
     )]
     pub signaling: SocketAddr,
 
@@ -79,15 +83,28 @@ pub struct Config {
     pub answer_code: u16,
 
     /// Address put into SIP Contact when the signaling server sees us under another one
-    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_STREAMER_ADVERTISE")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_STREAMER_ADVERTISE",
+        value_parser = admin::address
+    )]
     pub advertise: Option<SocketAddr>,
 
     /// Address for operators: health, metrics, live objects; none when absent
-    #[arg(long, value_name = "IP:PORT", env = "RUSTICAST_STREAMER_ADMIN")]
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "RUSTICAST_STREAMER_ADMIN",
+        value_parser = admin::address
+    )]
     pub admin: Option<SocketAddr>,
 
-    /// Allow a signaling server on another machine although SIP has neither encryption nor
-    /// passwords
+    /// File with the bearer token that operators must send; needed beyond loopback
+    #[arg(long, value_name = "FILE", env = "RUSTICAST_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
+    /// Allow addresses beyond loopback although neither SIP nor HTTP has encryption or passwords
     #[arg(long, env = "RUSTICAST_INSECURE")]
     pub insecure: bool,
 }
@@ -106,6 +123,7 @@ impl Default for Config {
             answer_code: 202,
             advertise: None,
             admin: None,
+            admin_token_file: None,
             insecure: false,
         }
     }
@@ -123,6 +141,12 @@ impl Config {
         check_advertised(self.advertise).or_else(refuse)?;
         if self.max_viewers == 0 {
             return refuse("--max-viewers 0 lets nobody watch".to_owned());
+        }
+        if self.max_viewers > MOST_VIEWERS {
+            return refuse(format!(
+                "--max-viewers {} is more than the {MOST_VIEWERS} calls a signaling server keeps",
+                self.max_viewers
+            ));
         }
         Ok(())
     }
@@ -192,6 +216,13 @@ mod tests {
             (
                 Config {
                     max_viewers: 0,
+                    ..good.clone()
+                },
+                "--max-viewers",
+            ),
+            (
+                Config {
+                    max_viewers: 10_001,
                     ..good
                 },
                 "--max-viewers",

@@ -30,7 +30,11 @@ pub fn viewers(wanted: usize) -> usize {
             soft = raised;
         }
     }
-    fitting(soft, wanted)
+    let viewers = fitting(soft, wanted);
+    if viewers < wanted {
+        tracing::warn!("the limit of {soft} open files leaves room for {viewers} viewers at most");
+    }
+    viewers
 }
 
 fn fitting(descriptors: u64, wanted: usize) -> usize {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use admin::{Kind, Metric};
 use serde_json::{Value, json};
 use sip::driver::{Socket, local_ip_towards};
 use sip::{Endpoint, StatusCode};
@@ -29,6 +30,7 @@ pub struct Server {
     endpoint: Endpoint,
     agent: Agent,
     pictures: mpsc::Receiver<String>,
+    live: Arc<Live>,
     admin: Option<admin::Server>,
 }
 
@@ -67,16 +69,13 @@ impl Server {
         let (painter, pictures) = mpsc::channel(PICTURES);
         let now = Instant::now();
         let (agent, shown) = Agent::new(now, settings, Arc::clone(&media), painter, &mut endpoint);
-        let admin = match config.admin {
-            None => None,
-            Some(address) => {
-                let live = Live {
-                    media: Arc::clone(&media),
-                    shown,
-                };
-                Some(admin::Server::bind(address, None, Arc::new(live)).await?)
-            }
-        };
+        let live = Arc::new(Live {
+            media: Arc::clone(&media),
+            shown,
+        });
+        let token = config.admin_token_file.as_deref();
+        let source = Arc::clone(&live);
+        let admin = admin::Server::open(config.admin, token, source).await?;
         Ok(Server {
             media,
             media_events,
@@ -84,6 +83,7 @@ impl Server {
             endpoint,
             agent,
             pictures,
+            live,
             admin,
         })
     }
@@ -96,6 +96,11 @@ impl Server {
     /// Where operators connect, if anywhere.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(admin::Server::addr)
+    }
+
+    /// What operators are shown.
+    pub fn source(&self) -> Arc<dyn admin::Source> {
+        Arc::clone(&self.live) as _
     }
 
     /// Names of the streams, in order.
@@ -119,6 +124,7 @@ impl Server {
             agent,
             mut pictures,
             admin,
+            ..
         } = self;
         let (stopping, stopped) = watch::channel(false);
         let stopped = || {
@@ -209,9 +215,10 @@ struct Live {
 
 impl admin::Source for Live {
     /// Every stream holds a lease in the directory.
-    fn ready(&self) -> bool {
+    fn ready(&self) -> admin::Ready<'_> {
         let registered = self.shown.borrow().registered;
-        registered > 0 && registered == self.media.streams().len()
+        let ready = registered > 0 && registered == self.media.streams().len();
+        Box::pin(std::future::ready(ready))
     }
 
     fn state(&self) -> Value {
@@ -222,5 +229,21 @@ impl admin::Source for Live {
         state["transactions"] = json!(shown.transactions);
         state["registered"] = json!(shown.registered);
         state
+    }
+    fn describe(&self, path: &str) -> Option<Metric> {
+        let help = match path {
+            "viewers" => "Viewers, over all streams.",
+            "encoders" => "Encoders, by GStreamer's name of their kind.",
+            "streams/viewers" => "Viewers of a stream.",
+            "calls" => "Calls, those that wait for an answer included.",
+            "registered" => "Streams that the signaling server lists.",
+            "transactions" => "SIP transactions.",
+            _ => return None,
+        };
+        let kind = match path {
+            "encoders" => Kind::By("factory"),
+            _ => Kind::Gauge,
+        };
+        Some(Metric { help, kind })
     }
 }

@@ -47,6 +47,16 @@ impl Snapshot {
         }
     }
 
+    /// Whether the server answered when it was asked last.
+    pub(crate) fn is_current(&self) -> bool {
+        self.reachable
+    }
+
+    /// Whether the server was asked, and did not answer.
+    fn is_missed(&self) -> bool {
+        self.asked && !self.reachable
+    }
+
     /// The entry of one stream.
     pub(crate) fn stream(&self, name: &str) -> Option<&Value> {
         self.streams.iter().find(|entry| entry["name"] == name)
@@ -117,7 +127,8 @@ impl Directory {
         }
     }
 
-    /// Somebody wants the list once: what is fresh at once, else after the next poll.
+    /// Somebody wants the list once: what is fresh at once, else after the next poll. A silence
+    /// that is known is not waited for again.
     pub(super) fn handle_request(&mut self, now: Instant, reply: Reply<Arc<Snapshot>>) {
         let fresh = self
             .answered
@@ -127,6 +138,9 @@ impl Directory {
             let _ = reply.send(Ok(Arc::clone(&self.shown.borrow())));
         } else {
             self.waiters.push(reply);
+            if let Poll::Asking { silence: None, .. } = self.poll {
+                self.dismiss_waiters();
+            }
         }
     }
 
@@ -239,13 +253,19 @@ impl Directory {
         self.answer_waiters(Some(&Error::Unavailable));
     }
 
+    /// Somebody waits for the list or follows it, or the server's return is waited for.
     fn wanted(&self) -> bool {
-        !self.waiters.is_empty() || self.shown.receiver_count() > 0
+        let shown = self.shown.borrow();
+        !self.waiters.is_empty() || self.shown.receiver_count() > 0 || shown.is_missed()
+    }
+
+    fn note_silence(&mut self) {
+        self.show(false);
+        self.dismiss_waiters();
     }
 
     /// Those who waited get the list as it was last seen, or are told that there is none.
-    fn note_silence(&mut self) {
-        self.show(false);
+    fn dismiss_waiters(&mut self) {
         let address = self.signaling;
         let error = Error::SignalingUnreachable { address };
         self.answer_waiters(self.known.is_empty().then_some(&error));
@@ -284,6 +304,12 @@ impl Directory {
 
     /// Publishes the list if it differs from the one shown.
     fn show(&self, reachable: bool) {
+        let signaling = self.signaling;
+        match (self.shown.borrow().is_missed(), reachable) {
+            (false, false) => tracing::warn!(%signaling, "the signaling server does not answer"),
+            (true, true) => tracing::info!(%signaling, "the signaling server answers again"),
+            _ => {}
+        }
         let streams: Vec<Value> = self.known.values().map(Known::show).collect();
         let mut snapshot = Snapshot {
             streams,
@@ -470,6 +496,31 @@ mod tests {
         directory.handle_page(now, &page(&["test"], false));
         assert_eq!(shown.borrow().signaling(), "reachable");
         assert_eq!(shown.borrow().streams.len(), 1);
+    }
+
+    #[test]
+    fn a_server_that_fell_silent_is_asked_until_it_returns_and_nobody_waits_meanwhile() {
+        let (mut directory, shown) = directory();
+        let start = Instant::now();
+        let (reply, _answered) = oneshot::channel();
+        directory.handle_request(start, reply);
+        directory.handle_timeout(start);
+        let mut now = start;
+        while !shown.borrow().is_missed() {
+            now = directory.poll_timeout().unwrap();
+            directory.handle_timeout(now);
+        }
+        let (reply, mut answered) = oneshot::channel();
+        directory.handle_request(now, reply);
+        assert!(matches!(
+            answered.try_recv(),
+            Ok(Err(Error::SignalingUnreachable { .. }))
+        ));
+        now = directory.poll_timeout().unwrap();
+        assert_eq!(directory.handle_timeout(now), FIRST);
+        directory.handle_page(now, &page(&["test"], false));
+        assert!(shown.borrow().is_current());
+        assert_eq!(directory.poll_timeout(), None);
     }
 
     #[test]

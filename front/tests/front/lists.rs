@@ -150,6 +150,22 @@ async fn a_silent_signaling_server_is_said_and_found_again() {
 }
 
 #[tokio::test]
+async fn ready_is_who_reaches_the_signaling_server() {
+    let front = limited(Limits {
+        silence: Duration::from_millis(300),
+        ..Limits::default()
+    })
+    .await;
+    assert_eq!(front.ready().await, 200);
+    front.fake.tell(Command::Silent(true)).await;
+    let silent = async { while front.ready().await == 200 {} };
+    time::timeout(LIMIT, silent).await.expect("not ready");
+    front.fake.tell(Command::Silent(false)).await;
+    let back = async { while front.ready().await != 200 {} };
+    time::timeout(LIMIT, back).await.expect("ready again");
+}
+
+#[tokio::test]
 async fn a_picture_is_asked_for_once_however_many_want_it() {
     let mut front = Front::start().await;
     let jpeg = Bytes::from_static(&[0xff, 0xd8, 0xff, 0xe0, 1, 2, 3]);

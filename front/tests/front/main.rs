@@ -83,6 +83,11 @@ impl Front {
         self.admin.get("/api/state").await.json()
     }
 
+    /// The status of `/ready`.
+    async fn ready(&self) -> u16 {
+        self.admin.get("/ready").await.status
+    }
+
     /// Waits until no call and no session is left.
     async fn is_at_rest(&self) {
         let rest = async {

@@ -208,9 +208,13 @@ fn a_stream_of_another_name_is_another_stream() {
     let to = "From: <sip:two@h>;tag=1\r\nTo: <sip:two@h>\r\n";
     desk.register(&format!("{to}{contact}"));
     assert_eq!(desk.registrar.len(), 2);
-    assert_eq!(desk.registrar.entries_after("").count(), 2);
+    assert_eq!(desk.registrar.entries_after(desk.now, "").count(), 2);
     assert_eq!(
-        desk.registrar.entries_after("test").next().unwrap().name,
+        desk.registrar
+            .entries_after(desk.now, "test")
+            .next()
+            .unwrap()
+            .name,
         "two"
     );
 }
@@ -253,7 +257,7 @@ fn bodies_are_read_kept_over_a_refresh_and_checked() {
     let body = r#"{"name":"test","title":{"":"Test"},"calls":["x"]}"#;
     assert_eq!(desk.register_with(lines, body).calls.unwrap(), ["x"]);
     desk.register("Contact: <sip:a@192.0.2.1:4000>\r\n");
-    let info = desk.registrar.entries_after("").next().unwrap();
+    let info = desk.registrar.entries_after(desk.now, "").next().unwrap();
     assert_eq!(info.title[""], "Test");
     let refused = desk.register_with(lines, "{").response;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);

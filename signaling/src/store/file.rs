@@ -1,13 +1,17 @@
 //! `data.xml` on disk: whole or not at all.
 //!
 //! A new version is written beside the old one, flushed to the disk and renamed over it, so that
-//! whoever reads the file after a crash finds one of the two.
+//! whoever reads the file after a crash finds one of the two. Two servers on one file would undo
+//! each other's work: a lock beside it, which the kernel takes back from the dead, keeps the
+//! second one out.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{FlockOperation, flock};
 use tracing::{debug, error};
 
 use super::{Snapshot, xml};
@@ -17,25 +21,39 @@ use super::{Snapshot, xml};
 pub struct DataFile {
     path: PathBuf,
     temporary: PathBuf,
+    /// Locked as long as this is open.
+    _lock: Arc<File>,
+}
+
+/// Why a data base cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another server has it.
+    #[error("in use by another signaling server")]
+    InUse,
+    /// The directory is not there or not writable, or the file not readable.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
 }
 
 impl DataFile {
     /// Reads the data base at `path`, which need not exist yet.
     ///
     /// A file that cannot be read as a data base is kept as `PATH.bad-SECONDS` (Unix time `now`),
-    /// an error is logged, and the data base starts empty. Errors are those of the disk: the
-    /// directory is not there or not writable.
-    pub fn open(path: &Path, now: SystemTime) -> io::Result<(DataFile, Snapshot)> {
+    /// an error is logged, and the data base starts empty.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(path: &Path, now: SystemTime) -> Result<(DataFile, Snapshot), OpenError> {
+        if path.is_dir() {
+            let kind = io::ErrorKind::IsADirectory;
+            return Err(io::Error::new(kind, "is a directory").into());
+        }
         let file = DataFile {
             path: path.to_owned(),
             temporary: suffixed(path, ".tmp"),
+            _lock: Arc::new(lock(&suffixed(path, ".lock"))?),
         };
-        if path.is_dir() {
-            return Err(io::Error::new(
-                io::ErrorKind::IsADirectory,
-                "is a directory",
-            ));
-        }
         // Also removes what a killed predecessor left, and tells early when nothing can be written.
         file.create_temporary()?;
         fs::remove_file(&file.temporary)?;
@@ -44,7 +62,7 @@ impl DataFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok((file, Snapshot::default()));
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let snapshot = match xml::read(BufReader::new(input)) {
             Ok(snapshot) => snapshot,
@@ -93,13 +111,28 @@ impl DataFile {
     }
 
     fn create_temporary(&self) -> io::Result<File> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        // Calls hold addresses of viewers: nobody else's business.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&self.temporary)
+        private().truncate(true).open(&self.temporary)
     }
+}
+
+/// Takes the lock, which stays in place: removing it would let two servers have one each.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let file = private().truncate(false).open(path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse),
+        Err(error) => Err(io::Error::from(error).into()),
+    }
+}
+
+/// To write a file that is made when it is missing.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true);
+    // Calls hold addresses of viewers: nobody else's business.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {
@@ -175,9 +208,10 @@ mod tests {
         fs::write(directory.0.join("data.xml.tmp"), "from a killed writer").unwrap();
         let (file, empty) = DataFile::open(&path, at(0)).unwrap();
         assert_eq!(empty, Snapshot::default());
-        assert!(directory.names().is_empty());
+        assert_eq!(directory.names(), ["data.xml.lock"]);
         file.write(&snapshot()).unwrap();
-        assert_eq!(directory.names(), ["data.xml"]);
+        assert_eq!(directory.names(), ["data.xml", "data.xml.lock"]);
+        drop(file);
         assert_eq!(DataFile::open(&path, at(0)).unwrap().1, snapshot());
     }
 
@@ -188,9 +222,22 @@ mod tests {
         fs::write(&path, "<data-base><streamers>").unwrap();
         let (file, empty) = DataFile::open(&path, at(1234)).unwrap();
         assert_eq!(empty, Snapshot::default());
-        assert_eq!(directory.names(), ["data.xml.bad-1234"]);
+        assert_eq!(directory.names(), ["data.xml.bad-1234", "data.xml.lock"]);
         file.write(&snapshot()).unwrap();
-        assert_eq!(directory.names(), ["data.xml", "data.xml.bad-1234"]);
+        let all = ["data.xml", "data.xml.bad-1234", "data.xml.lock"];
+        assert_eq!(directory.names(), all);
+    }
+
+    #[test]
+    fn a_file_belongs_to_one_server_at_a_time() {
+        let directory = Directory::new();
+        let path = directory.0.join("data.xml");
+        let (first, _) = DataFile::open(&path, at(0)).unwrap();
+        let second = DataFile::open(&path, at(0)).unwrap_err();
+        assert!(matches!(second, OpenError::InUse), "{second}");
+        DataFile::open(&directory.0.join("other.xml"), at(0)).unwrap();
+        drop(first);
+        DataFile::open(&path, at(0)).unwrap();
     }
 
     #[test]

@@ -182,6 +182,27 @@ fn a_thousand_streams_are_listed_in_pages() {
 }
 
 #[test]
+fn two_servers_do_not_share_a_data_base() {
+    let directory = Directory::new();
+    let first = Program::start(&directory.data());
+    let data = directory.data();
+    let second = Command::new(env!("CARGO_BIN_EXE_signaling"))
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    let told = format!(
+        "signaling: {} is in use by another signaling server: choose another with --data\n",
+        data.display()
+    );
+    assert_eq!(String::from_utf8(second.stderr).unwrap(), told);
+    // A killed server leaves no lock behind.
+    first.kill();
+    Program::start(&data);
+}
+
+#[test]
 fn impossible_flags_end_the_program_with_one_sentence() {
     let directory = Directory::new();
     let run = |arguments: &[&str]| {

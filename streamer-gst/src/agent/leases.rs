@@ -62,6 +62,7 @@ impl Agent {
             return;
         };
         let expires = lease.start(now);
+        self.reach.handle_asked(now);
         let cseq = lease.cseq;
         let mut body = serde_json::to_value(info).unwrap_or_default();
         if let Some(after) = &lease.unnamed {
@@ -194,11 +195,16 @@ impl Agent {
     ) {
         let lease = self.registrations.get_mut(stream);
         // A newer REGISTER may have been answered since.
-        if let Some(lease) = lease.filter(|lease| lease.cseq == cseq) {
-            if lease.failed(now) {
-                tracing::warn!(stream, signaling = %self.settings.signaling, %failure,
-                    "the signaling server does not answer; trying again");
+        let Some(lease) = lease.filter(|lease| lease.cseq == cseq) else {
+            return;
+        };
+        match failure {
+            // Told already, for all streams at once.
+            sip::Failure::Timeout => lease.unanswered(now),
+            sip::Failure::TooLarge if lease.failed(now) => {
+                tracing::warn!(stream, %failure, "the stream cannot be registered; trying again");
             }
+            sip::Failure::TooLarge => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 mod calls;
 mod leases;
 mod questions;
+mod reach;
 mod registration;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::engine::ViewerId;
 use crate::media::{Media, MediaEvent, Refusal};
+use reach::Reach;
 use registration::Registration;
 
 /// Methods that we answer.
@@ -73,6 +75,7 @@ pub struct Agent {
     media: Arc<dyn Media>,
     /// Asks for pictures, by stream; each comes back as [`Command::Picture`].
     painter: mpsc::Sender<String>,
+    reach: Reach,
     registrations: BTreeMap<String, Registration>,
     calls: HashMap<String, Call>,
     viewers: HashMap<ViewerId, String>,
@@ -125,6 +128,7 @@ impl Agent {
             settings,
             media,
             painter,
+            reach: Reach::Answering,
             registrations: BTreeMap::new(),
             calls: HashMap::new(),
             viewers: HashMap::new(),
@@ -193,6 +197,9 @@ impl Role for Agent {
     type Command = Command;
 
     fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+        if let Event::Response { .. } | Event::Stray { .. } = event {
+            self.reach.handle_answer(self.settings.signaling);
+        }
         match event {
             Event::Request { id, request, .. } => self.handle_request(now, id, &request, endpoint),
             Event::Ack { request, .. } => self.handle_ack(now, &request, endpoint),
@@ -265,6 +272,7 @@ impl Role for Agent {
     }
 
     fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.reach.handle_timeout(now, self.settings.signaling);
         self.register_what_is_due(now, endpoint);
         self.show(endpoint);
     }
@@ -273,9 +281,10 @@ impl Role for Agent {
         if self.ending {
             return None;
         }
-        self.registrations
-            .values()
+        let leases = self.registrations.values();
+        leases
             .filter_map(Registration::next)
+            .chain(self.reach.poll_timeout())
             .min()
     }
 

@@ -74,7 +74,8 @@ impl Agent {
                     answer.set_body("image/jpeg", picture.clone());
                     answer
                 }
-                Err(refusal) => Response::to_request(request, StatusCode::TEMPORARILY_UNAVAILABLE)
+                // The streamer is there; it is the picture that is not.
+                Err(refusal) => Response::to_request(request, StatusCode::NOT_ACCEPTABLE)
                     .with_reason(&refusal.to_string()),
             };
             endpoint.respond(now, id, answer);

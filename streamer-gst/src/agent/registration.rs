@@ -167,9 +167,14 @@ impl Registration {
         true
     }
 
-    /// The REGISTER failed; the stream may still be listed until its lease ends. True for the
-    /// first failure in a row.
+    /// The REGISTER failed. True for the first failure in a row.
     pub(crate) fn failed(&mut self, now: Instant) -> bool {
+        self.unanswered(now);
+        !std::mem::replace(&mut self.failing, true)
+    }
+
+    /// The REGISTER did no good; the stream may still be listed until its lease ends.
+    pub(crate) fn unanswered(&mut self, now: Instant) {
         self.pending = false;
         self.live = false;
         self.next = Some(
@@ -177,7 +182,6 @@ impl Registration {
                 .map_or(now + self.retry, |next| next.min(now + self.retry)),
         );
         self.retry = (self.retry * 2).min(LAST_RETRY);
-        !std::mem::replace(&mut self.failing, true)
     }
 }
 

@@ -417,7 +417,7 @@ fn a_stream_answers_questions_about_itself() {
     let info: serde_json::Value = serde_json::from_slice(&link.response().body).unwrap();
     assert_eq!(info["name"], "test");
     picture.headers.push(Name::Accept, "image/jpeg");
-    link.send(picture);
+    link.send(picture.clone());
     assert_eq!(link.painter.try_recv().unwrap(), "test");
     link.command(Command::Picture {
         stream: "test".to_owned(),
@@ -426,6 +426,13 @@ fn a_stream_answers_questions_about_itself() {
     let answer = link.response();
     assert_eq!(answer.content_type().as_deref(), Some("image/jpeg"));
     assert_eq!(answer.body, "jpeg");
+    // A stream without a picture is not away.
+    link.send(picture);
+    link.command(Command::Picture {
+        stream: "test".to_owned(),
+        result: Err(Refusal::NotRunning("no camera".to_owned())),
+    });
+    assert_eq!(link.response().status, StatusCode::NOT_ACCEPTABLE);
 }
 
 #[test]

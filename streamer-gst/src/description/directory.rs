@@ -38,19 +38,30 @@ pub fn load_directory(directory: &Path, names: &[String]) -> Result<Vec<Loaded>,
         line: None,
         message,
     };
-    let found = find(directory, names)?;
-    for name in names {
-        if !is_valid_name(name) {
-            return Err(fail(format!("\"{name}\" is no stream's name")));
-        }
-        if !found.contains(name) {
-            return Err(fail(format!("there is no {name}.{EXTENSION}")));
-        }
-    }
-    if found.is_empty() {
+    let there = find(directory, &[])?;
+    if there.is_empty() {
         return Err(fail(format!("there is no .{EXTENSION} file")));
     }
+    if let Some(name) = names.iter().find(|name| !there.contains(name)) {
+        return Err(fail(no_stream(name, &there)));
+    }
+    let found = find(directory, names)?;
+    for name in found.iter().filter(|name| !is_valid_name(name)) {
+        tracing::warn!(
+            file = name,
+            "not a stream: its name has other characters than A-Z a-z 0-9 _ -, or more than 64"
+        );
+    }
     Ok(load(directory, found))
+}
+
+/// What is wrong with a name that none of the files has, and what may have been meant.
+fn no_stream(name: &str, there: &[String]) -> String {
+    let stem = Path::new(name).file_stem();
+    if let Some(meant) = there.iter().find(|there| stem == Some(there.as_ref())) {
+        return format!("\"{name}\" is a file: write {meant}");
+    }
+    format!("there is no stream \"{name}\", but {}", there.join(", "))
 }
 
 /// The names of the wanted streams that have a file.
@@ -73,12 +84,7 @@ fn find(directory: &Path, names: &[String]) -> Result<Vec<String>, Error> {
         let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else {
             continue;
         };
-        if names.is_empty() && !is_valid_name(name) {
-            tracing::warn!(
-                file = name,
-                "not a stream: a name has 1 to 64 of A-Z a-z 0-9 _ -"
-            );
-        } else if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
             found.push(name.to_owned());
         }
     }
@@ -92,7 +98,8 @@ fn load(directory: &Path, names: Vec<String>) -> Vec<Loaded> {
         let result = Description::load(&path).map_err(|error| error.to_string());
         Loaded { name, result }
     };
-    names.into_iter().map(load).collect()
+    let names = names.into_iter().filter(|name| is_valid_name(name));
+    names.map(load).collect()
 }
 
 /// Reads a directory again when something in it has changed. Ends when it is dropped.

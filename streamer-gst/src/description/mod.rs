@@ -351,6 +351,27 @@ fn is_language(tag: &str) -> bool {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_name_that_no_file_has_is_told_which_ones_there_are() {
+        let directory = tempfile::TempDir::new().unwrap();
+        for name in ["test", "camera"] {
+            std::fs::write(directory.path().join(format!("{name}.launch")), BODY).unwrap();
+        }
+        let load = |name: &str| load_directory(directory.path(), &[name.to_owned()]);
+        assert_eq!(load("test").unwrap()[0].name, "test");
+        for (name, told) in [
+            ("tets", "there is no stream \"tets\", but camera, test"),
+            ("../x", "there is no stream \"../x\", but camera, test"),
+            ("test.launch", "\"test.launch\" is a file: write test"),
+            (
+                "pipelines/test.launch",
+                "\"pipelines/test.launch\" is a file: write test",
+            ),
+        ] {
+            assert_eq!(load(name).unwrap_err().message, told);
+        }
+    }
+
     const BODY: &str = "videotestsrc ! vp8enc !\n tee name=video allow-not-linked=true\n";
 
     fn parse(text: &str) -> Result<Description, Error> {

@@ -7,9 +7,10 @@ mod streamers;
 
 use std::time::Duration;
 
-use sip::StatusCode;
+use serde_json::Value;
+use sip::{Method, Name, StatusCode};
 
-use super::world::{STREAMER, World};
+use super::world::{FRONT, STREAMER, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const INSTANCE: &str = ";+sip.instance=\"<urn:uuid:1>\"";
@@ -30,6 +31,18 @@ fn talking() -> (World, String) {
 
 fn last_status(world: &World, agent: usize) -> StatusCode {
     world.agents[agent].answers.last().unwrap().status
+}
+
+/// The entry of the stream `test` in the directory, as the front is told it.
+fn listed(world: &mut World) -> Value {
+    let mut options = world.agents[FRONT].make(Method::Options, None);
+    options.headers.push(Name::Accept, "application/json");
+    let before = world.agents[FRONT].answers.len();
+    world.send(FRONT, options);
+    world.run_until(|world| world.agents[FRONT].answers.len() > before);
+    let answer = world.agents[FRONT].answers.pop().unwrap();
+    let page: Value = serde_json::from_slice(&answer.body).unwrap();
+    page["streams"][0].clone()
 }
 
 /// Registers an agent with an instance, as our streamers do.

@@ -3,7 +3,7 @@
 use sip::{Method, StatusCode};
 
 use super::super::world::{FRONT, Mood, STREAMER, World};
-use super::{SECOND, last_status, ready, talking};
+use super::{SECOND, last_status, listed, ready, talking};
 use crate::store::SessionState;
 
 #[test]
@@ -66,6 +66,31 @@ fn a_streamer_that_does_not_return_is_asked_eight_times_and_expires() {
     assert_eq!(world.role.counts().streamers, 0);
     assert_eq!(world.role.counts().sessions, 0);
     world.assert_nothing_left();
+}
+
+#[test]
+fn a_streamer_that_does_not_return_is_listed_as_offline_five_seconds_later() {
+    let mut world = World::new(1);
+    let body = r#"{"name":"test","title":{"":"Test"},"viewers":3}"#;
+    world.register_with(STREAMER, "test", &[("Expires", "60")], body);
+    world.agents[STREAMER].mood = Mood::Dead;
+    world.restart();
+    world.run_for(4 * SECOND);
+    assert_eq!(listed(&mut world)["state"], "live");
+    world.run_for(SECOND);
+    let entry = listed(&mut world);
+    assert_eq!(
+        (&entry["state"], &entry["viewers"]),
+        (&"offline".into(), &0.into())
+    );
+    assert_eq!(entry["title"][""], "Test");
+    world.agents[STREAMER].mood = Mood::Accept;
+    world.register_with(STREAMER, "test", &[("Expires", "60")], body);
+    let entry = listed(&mut world);
+    assert_eq!(
+        (&entry["state"], &entry["viewers"]),
+        (&"live".into(), &3.into())
+    );
 }
 
 #[test]

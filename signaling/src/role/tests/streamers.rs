@@ -5,7 +5,7 @@ use std::time::Duration;
 use sip::StatusCode;
 
 use super::super::world::{FRONT, Mood, STREAMER, World};
-use super::{SECOND, last_status, ready, register_instance, talking};
+use super::{SECOND, last_status, listed, ready, register_instance, talking};
 
 #[test]
 fn a_silent_streamer_is_passed_over_after_two_seconds() {
@@ -24,6 +24,37 @@ fn a_silent_streamer_is_passed_over_after_two_seconds() {
     world.run_until(|world| world.agents[FRONT].answers.len() == 2);
     assert!(world.now - before < SECOND / 10);
     assert_eq!(world.agents[second].calls.len(), 2);
+}
+
+#[test]
+fn a_streamer_that_lets_a_call_wait_is_listed_as_offline_until_it_is_heard_of() {
+    let mut world = ready();
+    world.agents[STREAMER].mood = Mood::Dead;
+    world.call("test");
+    world.run_for(10 * SECOND);
+    assert_eq!(listed(&mut world)["state"], "live");
+    world.run_for(3 * SECOND);
+    assert_eq!(listed(&mut world)["state"], "offline");
+    // The INVITE is repeated once more.
+    world.agents[STREAMER].mood = Mood::Accept;
+    world.run_for(10 * SECOND);
+    assert_eq!(last_status(&world, FRONT), StatusCode::ACCEPTED);
+    assert_eq!(listed(&mut world)["state"], "live");
+}
+
+#[test]
+fn a_stream_is_live_as_long_as_one_of_its_streamers_is() {
+    let mut world = ready();
+    world.agents[STREAMER].mood = Mood::Dead;
+    let second = world.join();
+    world.register(second, "test", &[("Expires", "60")]);
+    world.call("test");
+    world.run_for(20 * SECOND);
+    assert_eq!(listed(&mut world)["state"], "live");
+    world.agents[second].mood = Mood::Dead;
+    world.call("test");
+    world.run_for(20 * SECOND);
+    assert_eq!(listed(&mut world)["state"], "offline");
 }
 
 #[test]
