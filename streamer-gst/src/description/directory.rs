@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(names(&all), ["a", "b"]);
         assert!(all[0].result.is_err() && all[1].result.is_ok());
         assert_eq!(names(&load(&["b"]).unwrap()), ["b"]);
-        assert!(load(&["c"]).unwrap_err().to_string().contains("c.launch"));
+        assert!(load(&["c"]).unwrap_err().to_string().contains("\"c\""));
         assert!(load(&["../b"]).is_err());
         assert!(load_directory(Path::new("/nonexistent"), &[]).is_err());
     }
