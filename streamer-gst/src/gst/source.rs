@@ -13,8 +13,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::message::{explained, one_line, quoted};
-use super::{Timeline, element};
+use super::{Timeline, check, element};
 use crate::codec::{Codec, Kind};
 use crate::description::Description;
 use crate::engine::Frame;
@@ -65,6 +64,7 @@ impl Sources for GstSources {
         let pipeline = parse(description)?;
         find_files(&pipeline, &description.path);
         pipeline.use_clock(Some(&self.timeline.clock));
+        let names = check::Names::of(pipeline.upcast_ref(), description);
         let feed = Arc::new(Feed {
             timeline: self.timeline.clone(),
             fanout: fanout.clone(),
@@ -84,7 +84,7 @@ impl Sources for GstSources {
             source.sinks.push((output.to_owned(), pad));
             pacers.push(pacer);
         }
-        watch_bus(&source.pipeline, &events);
+        watch_bus(&source.pipeline, names, &events);
         let paused = source.pipeline.set_state(gst::State::Paused);
         match paused {
             // Live sources keep time themselves.
@@ -106,28 +106,13 @@ impl Sources for GstSources {
     }
 }
 
-/// Builds the description's pipeline; errors name file and line where they can.
+/// Builds the description's pipeline; errors name file, line and column.
 fn parse(description: &Description) -> Result<gst::Pipeline, String> {
-    let words: Vec<&str> = description
-        .words
-        .iter()
-        .map(|word| word.text.as_str())
-        .collect();
-    let element =
-        gst::parse::launchv_full(&words, None, gst::ParseFlags::FATAL_ERRORS).map_err(|error| {
-            let message = error.message();
-            let named = quoted(message)
-                .into_iter()
-                .find(|name| description.line_of(name).is_some())
-                .unwrap_or_default();
-            let message = match error.kind::<gst::ParseError>() {
-                Some(gst::ParseError::NoSuchElement) => format!(
-                    "there is no element \"{named}\": a misspelling, or a plug-in is not installed"
-                ),
-                _ => message.to_owned(),
-            };
-            one_line(&description.error(named, message).to_string())
-        })?;
+    let wrong = check::check(description);
+    if let Some(error) = wrong.iter().find(|diagnostic| diagnostic.is_error()) {
+        return Err(error.to_string());
+    }
+    let element = check::launch(description).map_err(|error| error.to_string())?;
     match element.downcast::<gst::Pipeline>() {
         Ok(pipeline) => Ok(pipeline),
         Err(element) => {
@@ -172,10 +157,7 @@ impl GstSource {
         output: &str,
         feed: &Arc<Feed>,
     ) -> Result<(gst::Pad, gst::Element), String> {
-        let fail = |message: String| {
-            let word = format!("name={output}");
-            one_line(&description.error(&word, message).to_string())
-        };
+        let fail = |message: String| check::of_output(description, output, &message).to_string();
         let tee = self
             .pipeline
             .by_name(output)
@@ -253,7 +235,7 @@ impl Drop for GstSource {
     }
 }
 
-fn watch_bus(pipeline: &gst::Pipeline, events: &SourceEvents) {
+fn watch_bus(pipeline: &gst::Pipeline, names: check::Names, events: &SourceEvents) {
     let Some(bus) = pipeline.bus() else {
         return;
     };
@@ -263,9 +245,9 @@ fn watch_bus(pipeline: &gst::Pipeline, events: &SourceEvents) {
             gst::MessageView::Error(error) => {
                 let details = error.debug().unwrap_or_default();
                 tracing::debug!(error = %error.error(), %details, "source failed");
-                let text = error.error().message().to_owned();
+                let diagnostic = names.diagnostic(error.src(), &error.error(), &details);
                 events(SourceEvent::Failed {
-                    error: one_line(&explained(&text, &details)),
+                    error: diagnostic.to_string(),
                 });
             }
             gst::MessageView::Eos(_) => events(SourceEvent::Ended),
