@@ -169,6 +169,14 @@ impl Lexer<'_> {
                 help,
             );
         }
+        if word.has_value() && !word.unknown && word.text.contains(['"', '\\']) {
+            // A value holds neither; GStreamer would read on in the value.
+            self.error(
+                word.span,
+                "a parameter cannot stand in a word with quotes or backslashes of GStreamer's own",
+                "leave the \" or \\ away that stands in the shell's quotes",
+            );
+        }
         self.lexed.words.push(word);
     }
 
@@ -312,12 +320,13 @@ impl Lexer<'_> {
             );
             return self.used(name, None, String::new(), span);
         };
-        if given.is_some() && value.contains(|c: char| c == '"' || c.is_control()) {
+        if given.is_some() && value.contains(|c: char| matches!(c, '"' | '\\') || c.is_control()) {
             self.error(
                 span,
-                format!("the value of {name} has a double quote or a control character"),
+                format!("the value of {name} holds a \", a \\ or a control character"),
                 "leave it out",
             );
+            self.word(dollar).unknown = true;
         }
         self.word(dollar).push_value(&value, span);
         self.used(name, default, value, span);
@@ -348,6 +357,7 @@ impl Lexer<'_> {
                 format!("a default is plain text and cannot hold a {shown}"),
                 "leave it out; blanks need no quotes when the whole word has double quotes",
             );
+            self.word(span).unknown = true;
         } else if !quoted && default.contains(' ') {
             self.warning(
                 span,
@@ -474,6 +484,8 @@ mod tests {
             " # a",
             "${a:-\"b\"}",
             "x=${a:-${b}}",
+            "x='\"'${a:-b}",
+            "x=\\\\${a:-b}",
         ] {
             let (_, lexed) = lex(text);
             assert!(lexed.diagnostics.iter().any(Diagnostic::is_error), "{text}");

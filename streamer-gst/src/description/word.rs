@@ -168,8 +168,9 @@ impl Word {
     }
 
     /// The word as an argument for gst-launch, whose parser reads it a second time: in a
-    /// parameter's value it finds nothing to act on. (It escapes spaces itself; control
-    /// characters and double quotes, which it could not be kept from reading, are in no value.)
+    /// parameter's value it finds nothing to act on. (It escapes spaces itself; double
+    /// quotes, backslashes and control characters, which it cannot be kept from reading, are in no
+    /// value.)
     pub(crate) fn argument(&self) -> String {
         let mut argument = String::new();
         for (range, piece) in self.ranges() {

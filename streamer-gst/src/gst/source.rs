@@ -15,7 +15,7 @@ use gstreamer_video as gst_video;
 
 use super::{Timeline, check, element};
 use crate::codec::{Codec, Kind};
-use crate::description::Description;
+use crate::description::{Description, Diagnostic};
 use crate::engine::Frame;
 use crate::fanout::{Fanout, Keyframe};
 use crate::source::{Source, SourceEvent, SourceEvents, Sources};
@@ -48,6 +48,8 @@ struct Feed {
     timeline: Timeline,
     fanout: Arc<Fanout>,
     events: SourceEvents,
+    /// Where errors come from.
+    names: check::Names,
     /// Whether the fan-out knows of this source.
     begun: Mutex<bool>,
     /// The source is being stopped; its successor may run already.
@@ -61,14 +63,13 @@ impl Sources for GstSources {
         fanout: &Arc<Fanout>,
         events: SourceEvents,
     ) -> Result<Box<dyn Source>, String> {
-        let pipeline = parse(description)?;
-        find_files(&pipeline, &description.path);
+        let pipeline = build(description).map_err(|diagnostic| diagnostic.to_string())?;
         pipeline.use_clock(Some(&self.timeline.clock));
-        let names = check::Names::of(pipeline.upcast_ref(), description);
         let feed = Arc::new(Feed {
             timeline: self.timeline.clone(),
             fanout: fanout.clone(),
             events: events.clone(),
+            names: check::Names::of(pipeline.upcast_ref(), description),
             begun: Mutex::new(false),
             stopped: AtomicBool::new(false),
         });
@@ -84,7 +85,7 @@ impl Sources for GstSources {
             source.sinks.push((output.to_owned(), pad));
             pacers.push(pacer);
         }
-        watch_bus(&source.pipeline, names, &events);
+        watch_bus(&source.pipeline, &feed);
         let paused = source.pipeline.set_state(gst::State::Paused);
         match paused {
             // Live sources keep time themselves.
@@ -106,21 +107,24 @@ impl Sources for GstSources {
     }
 }
 
-/// Builds the description's pipeline; errors name file, line and column.
-fn parse(description: &Description) -> Result<gst::Pipeline, String> {
-    let wrong = check::check(description);
-    if let Some(error) = wrong.iter().find(|diagnostic| diagnostic.is_error()) {
-        return Err(error.to_string());
+/// Builds the description's pipeline.
+pub(super) fn build(description: &Description) -> Result<gst::Pipeline, Diagnostic> {
+    let mut wrong = check::check(description).into_iter();
+    if let Some(error) = wrong.find(Diagnostic::is_error) {
+        return Err(error);
     }
-    let element = check::launch(description).map_err(|error| error.to_string())?;
-    match element.downcast::<gst::Pipeline>() {
-        Ok(pipeline) => Ok(pipeline),
+    let element = check::launch(description)?;
+    let pipeline = match element.downcast::<gst::Pipeline>() {
+        Ok(pipeline) => pipeline,
         Err(element) => {
             let pipeline = gst::Pipeline::new();
-            pipeline.add(&element).map_err(|e| e.to_string())?;
-            Ok(pipeline)
+            // A new pipeline takes any element that has no parent.
+            let _ = pipeline.add(&element);
+            pipeline
         }
-    }
+    };
+    find_files(&pipeline, &description.path);
+    Ok(pipeline)
 }
 
 /// A description names files relative to where gst-launch is run, which is the directory above
@@ -235,22 +239,22 @@ impl Drop for GstSource {
     }
 }
 
-fn watch_bus(pipeline: &gst::Pipeline, names: check::Names, events: &SourceEvents) {
+fn watch_bus(pipeline: &gst::Pipeline, feed: &Arc<Feed>) {
     let Some(bus) = pipeline.bus() else {
         return;
     };
-    let events = events.clone();
+    let feed = feed.clone();
     bus.set_sync_handler(move |_, message| {
         match message.view() {
             gst::MessageView::Error(error) => {
                 let details = error.debug().unwrap_or_default();
                 tracing::debug!(error = %error.error(), %details, "source failed");
-                let diagnostic = names.diagnostic(error.src(), &error.error(), &details);
-                events(SourceEvent::Failed {
+                let diagnostic = feed.names.diagnostic(error.src(), &error.error(), &details);
+                (feed.events)(SourceEvent::Failed {
                     error: diagnostic.to_string(),
                 });
             }
-            gst::MessageView::Eos(_) => events(SourceEvent::Ended),
+            gst::MessageView::Eos(_) => (feed.events)(SourceEvent::Ended),
             _ => {}
         }
         gst::BusSyncReply::Drop
@@ -275,7 +279,7 @@ fn accepted_caps() -> gst::Caps {
 }
 
 /// The codec of an output by its caps.
-fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, String> {
+pub(super) fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, String> {
     let structure = caps
         .structure(0)
         .ok_or_else(|| format!("{output} has no caps"))?;
@@ -347,7 +351,8 @@ fn callbacks(output: &str, feed: Arc<Feed>, pacer: &gst::Element) -> gst_app::Ap
             let frame = match feed.frame(&output, &sample) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(gst::FlowSuccess::Ok),
-                Err(error) => {
+                Err(why) => {
+                    let error = feed.names.of_output(&output, &why).to_string();
                     (feed.events)(SourceEvent::Failed { error });
                     return Err(gst::FlowError::Eos);
                 }

@@ -72,3 +72,65 @@ fn is_called(element: &Element, name: &str) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gst::prelude::*;
+
+    use super::*;
+    use crate::description::Parameters;
+
+    /// A description that shows the parameter `text`, with that value.
+    fn with_value(value: &str) -> Result<gst::Pipeline, String> {
+        gst::init().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.launch");
+        std::fs::write(
+            &path,
+            "videotestsrc ! identity name=${text:-plain}\n\
+             ! video/x-raw,format=I420 ! vp8enc ! tee name=video allow-not-linked=true\n",
+        )
+        .unwrap();
+        let parameters = Parameters::from_arguments([format!("text={value}")]).unwrap();
+        let description = Description::load(&path, &parameters).map_err(|e| e.to_string())?;
+        let built = launch(&description).map_err(|e| e.to_string())?;
+        Ok(built.downcast().unwrap())
+    }
+
+    fn elements(pipeline: &gst::Pipeline) -> usize {
+        pipeline.children().len()
+    }
+
+    #[test]
+    fn whatever_a_value_says_it_adds_no_element() {
+        let plain = elements(&with_value("plain").unwrap());
+        for value in [
+            "x ! fakesink",
+            "x! fakesink ",
+            "! fakesrc !",
+            "a'b ! fakesink",
+            "(fakesink)",
+            "x fakesink name=y",
+            "a;b&c|d>e<f",
+            "$(id) `id` ${text}",
+            "'",
+            "@preset=x",
+            "a.b ! c.",
+        ] {
+            let pipeline = with_value(value).unwrap();
+            assert_eq!(elements(&pipeline), plain, "{value}");
+            assert!(pipeline.by_name(value).is_some(), "{value}");
+        }
+        // What GStreamer's own lexer cannot be kept from acting on.
+        for value in [
+            "a\" ! fakesink \"",
+            "a\n!\nfakesink",
+            "a\tb",
+            "a\\",
+            "\\ ! a",
+        ] {
+            let error = with_value(value).unwrap_err();
+            assert!(error.contains("control character"), "{error}");
+        }
+    }
+}
