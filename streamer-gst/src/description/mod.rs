@@ -94,13 +94,17 @@ impl Description {
     /// # Errors
     /// As for [`Description::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, Faults> {
-        let reading = read::read_text(path, text);
-        Self::usable(Self::understand(path, reading, &Parameters::default()))
+        Self::usable(Self::examine_text(path, text))
     }
 
     /// Reads one description as far as possible, and tells everything that is wrong with it.
     pub fn examine(path: &Path, parameters: &Parameters) -> (Self, Vec<Diagnostic>) {
         Self::understand(path, read::read(path), parameters)
+    }
+
+    /// As [`Description::examine`], with the text of the file itself given.
+    pub(crate) fn examine_text(path: &Path, text: &str) -> (Self, Vec<Diagnostic>) {
+        Self::understand(path, read::read_text(path, text), &Parameters::default())
     }
 
     fn usable((description, diagnostics): (Self, Vec<Diagnostic>)) -> Result<Self, Faults> {
@@ -188,6 +192,22 @@ impl Description {
     /// The words as arguments of gst-launch: nothing in a parameter's value means anything there.
     pub fn arguments(&self) -> Vec<String> {
         self.words.iter().map(Word::argument).collect()
+    }
+}
+
+/// The words and the graph of a line that need not be a description.
+///
+/// # Errors
+/// What cannot be read in it.
+pub(crate) fn sketch(line: &str) -> Result<(Vec<Word>, Graph), Vec<Diagnostic>> {
+    let reading = read::read_text(Path::new("line"), line);
+    let lexed = lexer::words(&reading.texts, &reading.body, &|_| None);
+    let (graph, faults) = syntax::graph(&reading.texts, &lexed.words);
+    let mut diagnostics = lexed.diagnostics;
+    diagnostics.extend(faults);
+    match diagnostics.iter().any(Diagnostic::is_error) {
+        true => Err(diagnostics),
+        false => Ok((lexed.words, graph)),
     }
 }
 
@@ -297,9 +317,7 @@ mod tests {
     const BODY: &str = "videotestsrc ! vp8enc !\n tee name=video allow-not-linked=true\n";
 
     fn examine(text: &str) -> (Description, Vec<String>) {
-        let path = Path::new("dir/demo.launch");
-        let reading = read::read_text(path, text);
-        let (description, told) = Description::understand(path, reading, &Parameters::default());
+        let (description, told) = Description::examine_text(Path::new("dir/demo.launch"), text);
         (description, told.iter().map(ToString::to_string).collect())
     }
 

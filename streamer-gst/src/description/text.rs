@@ -16,6 +16,11 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Its first byte in its file.
+    pub(crate) fn start(self) -> usize {
+        self.start
+    }
+
     /// From the beginning of one to the end of the other; the first alone when they lie in
     /// different files.
     pub(crate) fn to(self, other: Span) -> Span {

@@ -11,6 +11,8 @@ mod outputs;
 mod packages;
 mod properties;
 mod refusal;
+mod role;
+mod run;
 mod runtime;
 
 use std::path::Path;
@@ -18,13 +20,25 @@ use std::path::Path;
 use gstreamer as gst;
 
 pub(super) use refusal::launch;
+pub(crate) use role::{Role, role, sent_or_raw};
+pub use run::{Run, run};
 pub(super) use runtime::Names;
 
 use crate::description::{Description, Diagnostic, Parameters, Place, Severity};
 
 /// Reads a description and tells everything that is wrong with it, in the order of the text.
 pub fn examine(path: &Path, parameters: &Parameters) -> (Description, Vec<Diagnostic>) {
-    let (description, mut diagnostics) = Description::examine(path, parameters);
+    complete(Description::examine(path, parameters))
+}
+
+/// As [`examine`], with the text of the file itself given.
+pub(crate) fn examine_text(path: &Path, text: &str) -> (Description, Vec<Diagnostic>) {
+    complete(Description::examine_text(path, text))
+}
+
+fn complete(
+    (description, mut diagnostics): (Description, Vec<Diagnostic>),
+) -> (Description, Vec<Diagnostic>) {
     diagnostics.extend(check(&description));
     if !diagnostics.iter().any(Diagnostic::is_error) {
         diagnostics.extend(launch(&description).err());

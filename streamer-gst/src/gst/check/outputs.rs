@@ -9,7 +9,7 @@ use crate::description::syntax::{Element, Graph};
 use crate::description::{Description, Diagnostic, Span, Texts};
 
 /// What can be sent.
-const SENT: [&str; 4] = ["video/x-vp8", "video/x-vp9", "video/x-h264", "audio/x-opus"];
+pub(super) const SENT: [&str; 4] = ["video/x-vp8", "video/x-vp9", "video/x-h264", "audio/x-opus"];
 
 pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     let (texts, graph) = (&description.texts, &description.graph);
@@ -100,6 +100,15 @@ fn carried(graph: &Graph, output: usize) -> Option<Carried<'_>> {
         }
     }
     None
+}
+
+/// What an element gives for sure, by itself or by what it hands on.
+pub(super) fn carries(graph: &Graph, index: usize) -> Option<gst::Caps> {
+    let caps = gives(&graph.elements[index])?;
+    match caps.is_any() {
+        true => carried(graph, index).map(|carried| carried.caps),
+        false => Some(caps),
+    }
 }
 
 /// Everything an element may give.
