@@ -1,5 +1,6 @@
-//! Descriptions with a fault each, `broken/NAME.launch`, beside what is said about them. After a
-//! change of a message: `INSTA_UPDATE=always cargo test -p streamer-gst --test broken`.
+//! Descriptions with a fault each, `broken/NAME.launch`, beside what is said about them; and those
+//! of `whole.txt`, about which there is nothing to say. After a change of a message:
+//! `INSTA_UPDATE=always cargo test -p streamer-gst --test broken`.
 
 #![allow(
     clippy::unwrap_used,
@@ -44,6 +45,19 @@ fn every_broken_description_is_explained_at_the_right_place() {
         for diagnostic in diagnostics {
             assert!(diagnostic.to_string().len() <= 240);
         }
+    }
+}
+
+#[test]
+fn nothing_is_said_about_what_gstreamer_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("whole.launch");
+    let texts = include_str!("whole.txt").split("\n\n");
+    assert!(texts.clone().count() > 50);
+    for text in texts {
+        fs::write(&path, text).unwrap();
+        let (_, diagnostics) = examine(&path);
+        assert_eq!(diagnostics, [], "{text}");
     }
 }
 

@@ -155,7 +155,7 @@ fn check_output(
     let what = carried
         .element
         .map_or("these caps", |e| e.factory.text.as_str());
-    if all(&|media| media.ends_with("/x-raw")) {
+    if all(&|media| media.ends_with("/x-raw") || media == "video/x-bayer") {
         let encoder = match name {
             "audio" => "opusenc",
             _ => "vp8enc deadline=1",
@@ -203,14 +203,18 @@ fn check_output(
     let profile = stated
         .filter_map(|s| s.get::<String>("profile").ok())
         .next();
-    let message = match profile.as_deref() {
+    let span = encoder.factory.span;
+    let diagnostic = match profile.as_deref() {
         Some("constrained-baseline" | "baseline") => return None,
-        Some(profile) => format!("H.264 profile {profile} does not play in every browser"),
-        None => "x264enc may choose a profile that does not play in every browser".to_owned(),
+        Some(profile) => {
+            let message =
+                format!("browsers are promised H.264 constrained-baseline, not {profile}");
+            texts.error(span, message)
+        }
+        None => {
+            let message = "x264enc may choose a profile that does not play in every browser";
+            texts.warning(span, message)
+        }
     };
-    Some(
-        texts
-            .warning(encoder.factory.span, message)
-            .help("put ! video/x-h264,profile=constrained-baseline behind it"),
-    )
+    Some(diagnostic.help("put ! video/x-h264,profile=constrained-baseline behind it"))
 }
