@@ -7,6 +7,7 @@ use std::time::Duration;
 use sip::driver::{check_advertised, check_signaling};
 use uuid::Uuid;
 
+use crate::description::Parameters;
 use crate::error::Error;
 use crate::media;
 
@@ -17,9 +18,13 @@ const MOST_VIEWERS: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct Config {
     /// Streams to run: names of files in the directory, without ending; all of them when none is
-    /// given, here or (a single one) in the environment
-    #[arg(value_name = "STREAM", env = "RUSTICAST_STREAM")]
+    /// given. NAME=VALUE, or STREAM.NAME=VALUE, gives their parameters other values
+    #[arg(value_name = "STREAM|NAME=VALUE")]
     pub streams: Vec<String>,
+
+    /// The stream to run when none is named, instead of all
+    #[arg(long, value_name = "STREAM", env = "RUSTICAST_DEFAULT_STREAM")]
+    pub default_stream: Option<String>,
 
     /// Directory of the pipeline descriptions (NAME.launch)
     #[arg(
@@ -114,6 +119,7 @@ impl Default for Config {
         let media = media::Config::default();
         Self {
             streams: media.streams,
+            default_stream: None,
             pipelines: media.pipelines,
             signaling: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)),
             max_viewers: media.max_viewers,
@@ -142,6 +148,8 @@ impl Config {
         if self.max_viewers == 0 {
             return refuse("--max-viewers 0 lets nobody watch".to_owned());
         }
+        self.parameters()
+            .or_else(|why| refuse(why).map(|()| Parameters::default()))?;
         if self.max_viewers > MOST_VIEWERS {
             return refuse(format!(
                 "--max-viewers {} is more than the {MOST_VIEWERS} calls a signaling server keeps",
@@ -151,11 +159,27 @@ impl Config {
         Ok(())
     }
 
+    /// The streams that are named, or the default one; empty for all.
+    fn named(&self) -> Vec<String> {
+        let named = self.streams.iter().filter(|one| !one.contains('='));
+        let named: Vec<String> = named.cloned().collect();
+        match &self.default_stream {
+            Some(stream) if named.is_empty() => vec![stream.clone()],
+            _ => named,
+        }
+    }
+
+    fn parameters(&self) -> Result<Parameters, String> {
+        Parameters::from_arguments(self.streams.iter().filter(|one| one.contains('=')))
+    }
+
     /// The part that concerns media.
     pub fn media(&self) -> media::Config {
         media::Config {
             pipelines: self.pipelines.clone(),
-            streams: self.streams.clone(),
+            streams: self.named(),
+            // Looked at by `check` before.
+            parameters: self.parameters().unwrap_or_default(),
             max_viewers: self.max_viewers,
             media_addresses: self.media_addresses.clone(),
             keep: Duration::from_secs(self.on_demand_keep.into()),

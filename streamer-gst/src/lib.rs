@@ -15,6 +15,7 @@ pub mod media;
 pub mod offer;
 mod server;
 pub mod source;
+pub mod tools;
 
 #[cfg(test)]
 mod mutation;

@@ -1,9 +1,9 @@
-//! The program `streamer-gst`: flags, and one line when ready.
+//! The program `streamer-gst`: flags, and one line when ready; or one of the tools.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use streamer_gst::{Config, Error, Server};
+use streamer_gst::{Config, Error, Server, tools};
 
 /// Runs pipeline descriptions and sends each to many browsers
 #[derive(Debug, Parser)]
@@ -11,12 +11,19 @@ use streamer_gst::{Config, Error, Server};
 enum Flags {
     /// Run streams and register them with the signaling server
     Run(Config),
+    Check(tools::Check),
+    Export(tools::Export),
+    Import(tools::Import),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Flags::Run(config) = Flags::parse();
-    admin::run("streamer-gst", serve(config)).await
+    match Flags::parse() {
+        Flags::Run(config) => admin::run("streamer-gst", serve(config)).await,
+        Flags::Check(tool) => tool.run(),
+        Flags::Export(tool) => tool.run(),
+        Flags::Import(tool) => tool.run(),
+    }
 }
 
 async fn serve(config: Config) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::codec::Codec;
-use crate::description::Description;
+use crate::description::{Description, Diagnostic, Faults};
 use crate::fanout::{Fanout, SourceId};
 
 /// What happens in a source.
@@ -33,13 +33,41 @@ pub enum SourceEvent {
 pub struct Failure {
     /// The reason, in one line.
     pub error: String,
+    /// The same with its place in the description, for a terminal.
+    pub rendered: Option<String>,
     /// A device it needs is in use, perhaps by the pipeline that it is to replace.
     pub busy: bool,
 }
 
 impl From<String> for Failure {
     fn from(error: String) -> Self {
-        Self { error, busy: false }
+        Self {
+            error,
+            rendered: None,
+            busy: false,
+        }
+    }
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self {
+            error: diagnostic.to_string(),
+            rendered: Some(diagnostic.render(false)),
+            busy: false,
+        }
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        let error = faults.first().map(Diagnostic::to_string);
+        let rendered = faults.diagnostics.iter().map(|one| one.render(false));
+        Self {
+            error: error.unwrap_or_default(),
+            rendered: Some(rendered.collect::<Vec<_>>().join("\n")),
+            busy: false,
+        }
     }
 }
 

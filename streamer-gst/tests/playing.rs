@@ -132,17 +132,14 @@ fn mistakes_in_a_description_are_told_with_file_and_line() {
         ),
     ]);
     for (name, expected) in [
-        (
-            "element",
-            "element.launch:2: there is no element \"vp8encoder\"",
-        ),
-        ("property", "property.launch:2: "),
+        ("element", "element.launch:2:4: no element \"vp8encoder\""),
+        ("property", "property.launch:2:11: "),
         ("raw", "raw media"),
         ("vp9", "I420"),
         ("high", "constrained-baseline"),
         ("surround", "channels=2"),
         ("nofile", "such.webm"),
-        ("swapped", "carries opus"),
+        ("swapped", "carries audio/x-opus"),
     ] {
         let error = streamer.stream(name, StreamState::Failed).error.unwrap();
         assert!(error.contains(expected), "{name}: {error}");

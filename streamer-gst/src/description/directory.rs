@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::{Description, EXTENSION, Error, is_valid_name};
+use super::{
+    Description, Diagnostic, EXTENSION, Faults, Parameters, Place, Severity, is_valid_name, nearest,
+};
 
 /// Saving a file is several changes; after this long without one it is over.
 const QUIET: Duration = Duration::from_millis(40);
@@ -23,27 +25,26 @@ const LOOK: Duration = Duration::from_millis(500);
 pub struct Loaded {
     /// The stream's name.
     pub name: String,
-    /// What its file says, or why it is of no use, in one line.
-    pub result: Result<Description, String>,
+    /// What its file says, or why it is of no use.
+    pub result: Result<Description, Faults>,
 }
 
 /// Reads the named streams' descriptions from a directory, or all of them when none is named.
 ///
 /// # Errors
-/// A named stream without a file, or a directory without any description. Files that cannot be
-/// used are no error: they can be mended.
-pub fn load_directory(directory: &Path, names: &[String]) -> Result<Vec<Loaded>, Error> {
-    let fail = |message: String| Error {
-        path: directory.to_owned(),
-        line: None,
-        message,
-    };
+/// A named stream without a file, a directory without any description, or a value for a parameter
+/// that none of them has. Files that cannot be used are no error: they can be mended.
+pub fn load_directory(
+    directory: &Path,
+    names: &[String],
+    parameters: &Parameters,
+) -> Result<Vec<Loaded>, Faults> {
     let there = find(directory, &[])?;
     if there.is_empty() {
-        return Err(fail(format!("there is no .{EXTENSION} file")));
+        return Err(fault(directory, format!("there is no .{EXTENSION} file")));
     }
     if let Some(name) = names.iter().find(|name| !there.contains(name)) {
-        return Err(fail(no_stream(name, &there)));
+        return Err(fault(directory, no_stream(name, &there)));
     }
     let found = find(directory, names)?;
     for name in found.iter().filter(|name| !is_valid_name(name)) {
@@ -52,7 +53,45 @@ pub fn load_directory(directory: &Path, names: &[String]) -> Result<Vec<Loaded>,
             "not a stream: its name has other characters than A-Z a-z 0-9 _ -, or more than 64"
         );
     }
-    Ok(load(directory, found))
+    let loaded = load(directory, found, parameters);
+    check_parameters(directory, &loaded, parameters)?;
+    Ok(loaded)
+}
+
+fn fault(directory: &Path, message: String) -> Faults {
+    let place = Place::of_file(directory);
+    Diagnostic::new(place, Severity::Error, message).into()
+}
+
+/// A value that no stream asks for was meant for something.
+fn check_parameters(
+    directory: &Path,
+    loaded: &[Loaded],
+    parameters: &Parameters,
+) -> Result<(), Faults> {
+    let descriptions = loaded.iter().map(|one| one.result.as_ref());
+    let Ok(descriptions) = descriptions.collect::<Result<Vec<_>, _>>() else {
+        // It may belong to what cannot be read.
+        return Ok(());
+    };
+    let known: Vec<String> = descriptions
+        .iter()
+        .flat_map(|one| {
+            let names = one.params.iter().map(|param| param.name.clone());
+            names.flat_map(|name| [format!("{}.{name}", one.name), name])
+        })
+        .collect();
+    match parameters.given().find(|name| !known.contains(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("no stream has a parameter {name}");
+            let place = Place::of_file(directory);
+            let names = known.iter().map(String::as_str);
+            let help = nearest::did_you_mean(&name, names);
+            let error = Diagnostic::new(place, Severity::Error, message);
+            Err(error.maybe_help(help).into())
+        }
+    }
 }
 
 /// What is wrong with a name that none of the files has, and what may have been meant.
@@ -65,12 +104,8 @@ fn no_stream(name: &str, there: &[String]) -> String {
 }
 
 /// The names of the wanted streams that have a file.
-fn find(directory: &Path, names: &[String]) -> Result<Vec<String>, Error> {
-    let fail = |error: std::io::Error| Error {
-        path: directory.to_owned(),
-        line: None,
-        message: format!("cannot be read: {error}"),
-    };
+fn find(directory: &Path, names: &[String]) -> Result<Vec<String>, Faults> {
+    let fail = |error: std::io::Error| fault(directory, format!("cannot be read: {error}"));
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
@@ -92,10 +127,10 @@ fn find(directory: &Path, names: &[String]) -> Result<Vec<String>, Error> {
     Ok(found)
 }
 
-fn load(directory: &Path, names: Vec<String>) -> Vec<Loaded> {
+fn load(directory: &Path, names: Vec<String>, parameters: &Parameters) -> Vec<Loaded> {
     let load = |name: String| {
         let path = directory.join(&name).with_extension(EXTENSION);
-        let result = Description::load(&path).map_err(|error| error.to_string());
+        let result = Description::load(&path, parameters);
         Loaded { name, result }
     };
     let names = names.into_iter().filter(|name| is_valid_name(name));
@@ -115,15 +150,21 @@ impl Watch {
     pub fn start(
         directory: PathBuf,
         names: Vec<String>,
+        parameters: Parameters,
         changed: impl Fn(Vec<Loaded>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (events, inbox) = channel();
         let watcher = watch(&directory, events).map_err(std::io::Error::other)?;
         let work = move || {
-            while let Some(()) = next_change(&inbox) {
+            let mut included = HashSet::new();
+            while let Some(()) = next_change(&inbox, &included) {
                 // A directory that cannot be read for a moment is no reason to end its streams.
                 match find(&directory, &names) {
-                    Ok(found) => changed(load(&directory, found)),
+                    Ok(found) => {
+                        let loaded = load(&directory, found, &parameters);
+                        included = loaded.iter().flat_map(files).cloned().collect();
+                        changed(loaded);
+                    }
                     Err(error) => tracing::warn!(%error, "the descriptions cannot be read"),
                 }
             }
@@ -132,6 +173,14 @@ impl Watch {
             .name("descriptions".to_owned())
             .spawn(work)?;
         Ok(Self { _watcher: watcher })
+    }
+}
+
+/// What a description is made of.
+fn files(loaded: &Loaded) -> &[PathBuf] {
+    match &loaded.result {
+        Ok(description) => &description.files,
+        Err(faults) => &faults.files,
     }
 }
 
@@ -160,9 +209,14 @@ fn watch(
 }
 
 /// Waits until something has changed and everybody has finished writing; `None` at the end.
-fn next_change(inbox: &Receiver<Event>) -> Option<()> {
+fn next_change(inbox: &Receiver<Event>, included: &HashSet<PathBuf>) -> Option<()> {
     let mut writing = HashSet::new();
     let mut limit = None::<Instant>;
+    // Descriptions, what they include, and directories; not what else may be written beside them.
+    let concerns_us = |path: &PathBuf| {
+        let extension = path.extension();
+        extension.is_none_or(|extension| extension == EXTENSION) || included.contains(path)
+    };
     loop {
         let event = match limit {
             None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -179,7 +233,7 @@ fn next_change(inbox: &Receiver<Event>) -> Option<()> {
             Err(RecvTimeoutError::Timeout) => return Some(()),
             Err(RecvTimeoutError::Disconnected) => return None,
         };
-        if !event.paths.is_empty() && !event.paths.iter().any(|path| concerns_us(path)) {
+        if !event.paths.is_empty() && !event.paths.iter().any(concerns_us) {
             continue;
         }
         match event.kind {
@@ -193,12 +247,6 @@ fn next_change(inbox: &Receiver<Event>) -> Option<()> {
         }
         limit.get_or_insert_with(|| Instant::now() + WRITING_LIMIT);
     }
-}
-
-/// Descriptions and directories, but not what else may be written beside them.
-fn concerns_us(path: &Path) -> bool {
-    path.extension()
-        .is_none_or(|extension| extension == EXTENSION)
 }
 
 #[cfg(test)]
@@ -221,7 +269,7 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
         let load = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            load_directory(directory.path(), &names)
+            load_directory(directory.path(), &names, &Parameters::default())
         };
         assert!(load(&[]).unwrap_err().to_string().contains("no .launch"));
         write("b.launch", BODY);
@@ -234,7 +282,7 @@ mod tests {
         assert_eq!(names(&load(&["b"]).unwrap()), ["b"]);
         assert!(load(&["c"]).unwrap_err().to_string().contains("\"c\""));
         assert!(load(&["../b"]).is_err());
-        assert!(load_directory(Path::new("/nonexistent"), &[]).is_err());
+        assert!(load_directory(Path::new("/nonexistent"), &[], &Parameters::default()).is_err());
     }
 
     #[test]
@@ -243,9 +291,14 @@ mod tests {
         let path = directory.path().join("a.launch");
         fs::write(&path, BODY).unwrap();
         let (sender, told) = channel();
-        let watch = Watch::start(directory.path().to_owned(), Vec::new(), move |loaded| {
-            let _ = sender.send(loaded);
-        })
+        let watch = Watch::start(
+            directory.path().to_owned(),
+            Vec::new(),
+            Parameters::default(),
+            move |loaded| {
+                let _ = sender.send(loaded);
+            },
+        )
         .unwrap();
 
         let mut file = fs::File::create(&path).unwrap();

@@ -1,95 +1,65 @@
 //! Pipeline descriptions: `NAME.launch` files under `--pipelines`, and nothing from the network.
 //!
 //! Lines beginning with `#` are comments, `#: key value` are directives, everything else is
-//! gst-launch syntax over any number of lines. What the elements mean is not known here.
+//! gst-launch syntax over any number of lines. What elements there are is not known here; the
+//! reference for writers is `docs/descriptions.md`.
 
+mod diagnostic;
+mod directives;
 mod directory;
 mod lexer;
+pub(crate) mod nearest;
+mod parameters;
+mod read;
+pub(crate) mod syntax;
+mod text;
+mod word;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use diagnostic::{Diagnostic, Faults, Place, Severity};
+pub use directives::{Image, Translations};
 pub use directory::{Loaded, Watch, load_directory};
-pub use lexer::Word;
+pub use parameters::{Parameter, Parameters};
+pub(crate) use text::{Span, Texts};
+pub use word::Word;
+
+use syntax::Graph;
+
+/// Why a description cannot be used.
+pub use diagnostic::Faults as Error;
 
 /// File name extension of a description.
 pub const EXTENSION: &str = "launch";
 /// Longest name of a stream in bytes.
 pub const MAX_NAME: usize = 64;
-/// Longest title or description in bytes (it travels in SIP messages).
-const MAX_TEXT: usize = 1024;
-/// Longest file in bytes.
-const MAX_FILE: u64 = 256 * 1024;
 
-/// Something wrong with a description: where, and what to do about it, in one line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}: {message}", .path.display(), .line.map(|line| format!(":{line}")).unwrap_or_default())]
-pub struct Error {
-    /// The file, or the directory when no file could be found.
-    pub path: PathBuf,
-    /// Line of the file, from 1, where one can be named.
-    pub line: Option<usize>,
-    /// What is wrong, without the place.
-    pub message: String,
-}
-
-/// An [`Error`] that does not know its file yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    line: Option<usize>,
-    message: String,
-}
-
-impl Problem {
-    fn at(line: usize, message: impl Into<String>) -> Self {
-        Self {
-            line: Some(line),
-            message: message.into(),
-        }
-    }
-}
-
-/// Where a stream's picture in the list comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Image {
-    /// An https address, handed on as it is.
-    Url(String),
-    /// A file beside the description.
-    File(PathBuf),
-}
-
-/// A `#: key value` line this version does not act on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directive {
-    /// The first word.
-    pub key: String,
-    /// The rest of the line.
-    pub value: String,
-    /// Line of the file, from 1.
-    pub line: usize,
-}
-
-/// A description as read from its file.
+/// A description as read from its files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// The stream's name: the file's name without its extension.
     pub name: String,
     /// The file.
     pub path: PathBuf,
-    /// Title by language; the empty key is the one for every other language.
-    pub title: BTreeMap<String, String>,
-    /// Longer text by language, as for the title.
-    pub description: BTreeMap<String, String>,
+    /// The file and all it includes, missing ones too.
+    pub files: Vec<PathBuf>,
+    /// `title` directives.
+    pub title: Translations,
+    /// `description` directives.
+    pub description: Translations,
     /// `image` directive.
     pub image: Option<Image>,
     /// `loop yes`: begin again at the end instead of ending the calls.
     pub looped: bool,
     /// `on-demand yes`: run only while somebody watches.
     pub on_demand: bool,
-    /// All other directives in order.
-    pub directives: Vec<Directive>,
+    /// Its parameters in order.
+    pub params: Vec<Parameter>,
     /// The arguments of gst-launch, parameters expanded.
     pub words: Vec<Word>,
+    pub(crate) graph: Graph,
+    pub(crate) texts: Texts,
 }
 
 /// Whether a name may be a stream's: 1 to 64 of `A-Z a-z 0-9 _ -`.
@@ -116,303 +86,252 @@ impl Description {
     /// Reads one description.
     ///
     /// # Errors
-    /// The file cannot be read or is not a description; the error names file and line.
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        let fail = |message: String| Error {
-            path: path.to_owned(),
-            line: None,
-            message,
-        };
-        let size = std::fs::metadata(path)
-            .map_err(|e| fail(format!("cannot be read: {e}")))?
-            .len();
-        if size > MAX_FILE {
-            return Err(fail(format!("is larger than {} KiB", MAX_FILE / 1024)));
-        }
-        let text =
-            std::fs::read_to_string(path).map_err(|e| fail(format!("cannot be read: {e}")))?;
-        Self::parse(path, &text)
+    /// Everything that is wrong with it as far as can be told without GStreamer.
+    pub fn load(path: &Path, parameters: &Parameters) -> Result<Self, Faults> {
+        Self::usable(Self::examine(path, parameters))
     }
 
-    /// Reads the text of the description that lies at `path`.
+    /// Reads the text of the description that lies at `path`; its parameters have their defaults.
     ///
     /// # Errors
-    /// A bad name, directive, quote or parameter, or no output; the error names file and line.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
-        Self::parse_text(path, text).map_err(|problem| Error {
-            path: path.to_owned(),
-            line: problem.line,
-            message: problem.message,
-        })
+    /// As for [`Description::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Faults> {
+        Self::usable(Self::examine_text(path, text))
     }
 
-    fn parse_text(path: &Path, text: &str) -> Result<Self, Problem> {
-        let name = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default()
-            .to_owned();
-        if !is_valid_name(&name) {
-            return Err(Problem {
-                line: None,
-                message: format!(
-                    "a stream's name has 1 to {MAX_NAME} of A-Z a-z 0-9 _ -, not \"{name}\""
-                ),
-            });
-        }
-        let mut description = Self {
-            name,
-            path: path.to_owned(),
-            title: BTreeMap::new(),
-            description: BTreeMap::new(),
-            image: None,
-            looped: false,
-            on_demand: false,
-            directives: Vec::new(),
-            words: Vec::new(),
-        };
-        let mut body = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let number = index + 1;
-            if let Some(directive) = line.strip_prefix("#:") {
-                description.read_directive(number, directive.trim())?;
-            } else if !line.starts_with('#') {
-                body.push((number, line));
-            }
-        }
-        description.words = lexer::words(&body)?;
-        if description.words.is_empty() {
-            return Err(Problem {
-                line: None,
-                message: "has no pipeline".to_owned(),
-            });
-        }
-        if description.outputs().is_empty() {
-            return Err(Problem {
-                line: None,
-                message: "has no output: end a branch in \"tee name=video allow-not-linked=true\" \
-                          or \"tee name=audio allow-not-linked=true\""
-                    .to_owned(),
+    /// Reads one description as far as possible, and tells everything that is wrong with it.
+    pub fn examine(path: &Path, parameters: &Parameters) -> (Self, Vec<Diagnostic>) {
+        Self::understand(path, read::read(path), parameters)
+    }
+
+    /// As [`Description::examine`], with the text of the file itself given.
+    pub(crate) fn examine_text(path: &Path, text: &str) -> (Self, Vec<Diagnostic>) {
+        Self::understand(path, read::read_text(path, text), &Parameters::default())
+    }
+
+    fn usable((description, diagnostics): (Self, Vec<Diagnostic>)) -> Result<Self, Faults> {
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            return Err(Faults {
+                diagnostics,
+                files: description.files,
             });
         }
         Ok(description)
     }
 
-    fn read_directive(&mut self, line: usize, directive: &str) -> Result<(), Problem> {
-        let (key, value) = directive
-            .split_once(char::is_whitespace)
-            .unwrap_or((directive, ""));
-        let value = value.trim();
-        let (base, language) = match key.split_once('[') {
-            Some((base, rest)) => match rest.strip_suffix(']') {
-                Some(tag) if is_language(tag) => (base, tag),
-                _ => {
-                    return Err(Problem::at(
-                        line,
-                        format!("\"{key}\": the language goes into brackets, as in title[es]"),
-                    ));
-                }
-            },
-            None => (key, ""),
-        };
-        match base {
-            "" => return Err(Problem::at(line, "a directive needs a key")),
-            "title" | "description" => {
-                if value.is_empty() || value.len() > MAX_TEXT || value.chars().any(char::is_control)
-                {
-                    return Err(Problem::at(
-                        line,
-                        format!("{key} needs 1 to {MAX_TEXT} bytes of plain text"),
-                    ));
-                }
-                let texts = if base == "title" {
-                    &mut self.title
-                } else {
-                    &mut self.description
-                };
-                if texts
-                    .insert(language.to_owned(), value.to_owned())
-                    .is_some()
-                {
-                    return Err(Problem::at(line, format!("{key} is given twice")));
-                }
-            }
-            "image" => self.image = Some(self.read_image(line, value)?),
-            "loop" | "on-demand" => {
-                let answer = match value {
-                    "yes" => true,
-                    "no" => false,
-                    _ => return Err(Problem::at(line, format!("{base} is yes or no"))),
-                };
-                match base {
-                    "loop" => self.looped = answer,
-                    _ => self.on_demand = answer,
-                }
-            }
-            _ => self.directives.push(Directive {
-                key: key.to_owned(),
-                value: value.to_owned(),
-                line,
-            }),
+    fn understand(
+        path: &Path,
+        mut reading: read::Reading,
+        parameters: &Parameters,
+    ) -> (Self, Vec<Diagnostic>) {
+        let mut diagnostics = std::mem::take(&mut reading.diagnostics);
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if !is_valid_name(&name) {
+            let message = format!("\"{name}\" is no name for a stream");
+            diagnostics.push(
+                Diagnostic::new(Place::of_file(path), Severity::Error, message).help(format!(
+                    "name the file with 1 to {MAX_NAME} of A-Z a-z 0-9 _ -"
+                )),
+            );
         }
-        Ok(())
+        let texts = reading.texts;
+        let directives = directives::read(&texts, &reading.directives);
+        let value_of = |parameter: &str| parameters.get(&name, parameter);
+        let lexed = lexer::words(&texts, &reading.body, &value_of);
+        diagnostics.extend(directives.diagnostics);
+        diagnostics.extend(lexed.diagnostics);
+        let (params, faults) = params(&texts, lexed.uses, directives.helps);
+        diagnostics.extend(faults);
+        let (graph, faults) = syntax::graph(&texts, &lexed.words);
+        // What comes out of a missing part is not worth telling.
+        if !reading.incomplete {
+            diagnostics.extend(faults);
+        }
+        match lexed.words.last() {
+            Some(last) => {
+                // What could not be read may well have been an output.
+                let whole = !diagnostics.iter().any(Diagnostic::is_error);
+                let end = whole.then_some(last.span);
+                diagnostics.extend(syntax::check(&texts, &graph, end));
+            }
+            // A file that cannot be read was told already.
+            None if diagnostics.is_empty() => {
+                let error = Diagnostic::new(
+                    Place::of_file(path),
+                    Severity::Error,
+                    "the description has no pipeline",
+                );
+                diagnostics.push(error.help("write gst-launch syntax on lines without #"));
+            }
+            None => {}
+        }
+        let description = Self {
+            name: name.into_owned(),
+            path: path.to_owned(),
+            files: reading.files,
+            title: directives.title,
+            description: directives.description,
+            image: directives.image,
+            looped: directives.looped,
+            on_demand: directives.on_demand,
+            params,
+            words: lexed.words,
+            graph,
+            texts,
+        };
+        (description, diagnostics)
     }
 
-    fn read_image(&self, line: usize, value: &str) -> Result<Image, Problem> {
-        if value.starts_with("https://") {
-            if value.len() > 512 || value.contains(|c: char| c.is_whitespace() || c.is_control()) {
-                return Err(Problem::at(
-                    line,
-                    "image: the address is too long or broken",
-                ));
-            }
-            return Ok(Image::Url(value.to_owned()));
-        }
-        if value.contains("://") {
-            return Err(Problem::at(line, "image: only https addresses are shown"));
-        }
-        let relative = Path::new(value);
-        let plain = relative
-            .components()
-            .all(|part| matches!(part, std::path::Component::Normal(_)));
-        if value.is_empty() || !plain {
-            return Err(Problem::at(
-                line,
-                "image is an https address or a file beside the description",
-            ));
-        }
-        let path = self.path.parent().unwrap_or(Path::new("")).join(relative);
-        if !path.is_file() {
-            return Err(Problem::at(
-                line,
-                format!("image: there is no file {value}"),
-            ));
-        }
-        Ok(Image::File(path))
+    /// The names of the tees that are outputs, in the file's order.
+    pub fn outputs(&self) -> Vec<&str> {
+        let elements = self.graph.elements.iter();
+        elements
+            .filter(|element| element.is_output())
+            .filter_map(|element| element.name())
+            .collect()
     }
 
     /// Whether another description makes the same pipeline, run in the same way, whatever it says
     /// about it.
     pub fn is_same_pipeline(&self, other: &Self) -> bool {
-        let texts = |description: &Self| -> Vec<String> {
-            let words = description.words.iter();
-            words.map(|word| word.text.clone()).collect()
-        };
-        self.looped == other.looped && texts(self) == texts(other)
+        self.looped == other.looped && self.arguments() == other.arguments()
     }
 
-    /// The names of the tees that are outputs, in the file's order.
-    pub fn outputs(&self) -> Vec<&str> {
-        let mut element = "";
-        let mut outputs = Vec::new();
-        for word in &self.words {
-            let text = word.text.as_str();
-            match text.split_once('=') {
-                // The head of an element's properties; names of pads and caps do no harm here.
-                None => element = text,
-                Some(("name", name)) if element == "tee" && is_output_name(name) => {
-                    outputs.push(name);
-                }
-                Some(_) => {}
-            }
-        }
-        outputs
-    }
-
-    /// The line of the first word that is, or holds, the given text: what GStreamer's messages
-    /// name, for they carry no place of their own.
-    pub fn line_of(&self, text: &str) -> Option<usize> {
-        if text.is_empty() {
-            return None;
-        }
-        self.words
-            .iter()
-            .find(|word| word.text == text)
-            .or_else(|| self.words.iter().find(|word| word.text.contains(text)))
-            .map(|word| word.line)
-    }
-
-    /// An error about this description, placed at the first line that holds `text`.
-    pub fn error(&self, text: &str, message: impl Into<String>) -> Error {
-        Error {
-            path: self.path.clone(),
-            line: self.line_of(text),
-            message: message.into(),
-        }
+    /// The words as arguments of gst-launch: nothing in a parameter's value means anything there.
+    pub fn arguments(&self) -> Vec<String> {
+        self.words.iter().map(Word::argument).collect()
     }
 }
 
-/// A language tag as far as it matters here (RFC 5646: letters, digits, hyphens).
-fn is_language(tag: &str) -> bool {
-    (1..=35).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+/// The words and the graph of a line that need not be a description.
+///
+/// # Errors
+/// What cannot be read in it.
+pub(crate) fn sketch(line: &str) -> Result<(Vec<Word>, Graph), Vec<Diagnostic>> {
+    let reading = read::read_text(Path::new("line"), line);
+    let lexed = lexer::words(&reading.texts, &reading.body, &|_| None);
+    let (graph, faults) = syntax::graph(&reading.texts, &lexed.words);
+    let mut diagnostics = lexed.diagnostics;
+    diagnostics.extend(faults);
+    match diagnostics.iter().any(Diagnostic::is_error) {
+        true => Err(diagnostics),
+        false => Ok((lexed.words, graph)),
+    }
+}
+
+/// The parameters in use, with their help, and what contradicts itself.
+fn params(
+    texts: &Texts,
+    uses: Vec<lexer::Use>,
+    mut helps: BTreeMap<String, (String, Span)>,
+) -> (Vec<Parameter>, Vec<Diagnostic>) {
+    let mut params: Vec<Parameter> = Vec::new();
+    let mut defaults: BTreeMap<String, (String, Span)> = BTreeMap::new();
+    let mut diagnostics = Vec::new();
+    for usage in uses {
+        let known = params.iter_mut().find(|param| param.name == usage.name);
+        match (&usage.default, defaults.get(&usage.name)) {
+            (Some(default), Some((first, span))) if default != first => diagnostics.push(
+                texts
+                    .error(usage.span, format!("{} has two defaults", usage.name))
+                    .help("write the same default in both places")
+                    .related(texts.place(*span), "the other one"),
+            ),
+            (Some(default), None) => {
+                let place = (default.clone(), usage.span);
+                defaults.insert(usage.name.clone(), place);
+            }
+            _ => {}
+        }
+        match known {
+            Some(param) => param.default = param.default.take().or(usage.default),
+            None => params.push(Parameter {
+                help: helps.remove(&usage.name).map(|(help, _)| help),
+                name: usage.name,
+                default: usage.default,
+                value: usage.value,
+            }),
+        }
+    }
+    for (name, (_, span)) in helps {
+        let names = params.iter().map(|param| param.name.as_str());
+        let help = nearest::did_you_mean(&name, names)
+            .unwrap_or_else(|| format!("write ${{{name}:-default}} where it is to be used"));
+        let error = texts.error(span, format!("the pipeline has no parameter {name}"));
+        diagnostics.push(error.help(help));
+    }
+    (params, diagnostics)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_name_that_no_file_has_is_told_which_ones_there_are() {
-        let directory = tempfile::TempDir::new().unwrap();
-        for name in ["test", "camera"] {
-            std::fs::write(directory.path().join(format!("{name}.launch")), BODY).unwrap();
-        }
-        let load = |name: &str| load_directory(directory.path(), &[name.to_owned()]);
-        assert_eq!(load("test").unwrap()[0].name, "test");
-        for (name, told) in [
-            ("tets", "there is no stream \"tets\", but camera, test"),
-            ("../x", "there is no stream \"../x\", but camera, test"),
-            ("test.launch", "\"test.launch\" is a file: write test"),
-            (
-                "pipelines/test.launch",
-                "\"pipelines/test.launch\" is a file: write test",
-            ),
-        ] {
-            assert_eq!(load(name).unwrap_err().message, told);
-        }
-    }
-
     const BODY: &str = "videotestsrc ! vp8enc !\n tee name=video allow-not-linked=true\n";
 
-    fn parse(text: &str) -> Result<Description, Error> {
-        Description::parse(Path::new("dir/demo.launch"), text)
+    fn examine(text: &str) -> (Description, Vec<String>) {
+        let (description, told) = Description::examine_text(Path::new("dir/demo.launch"), text);
+        (description, told.iter().map(ToString::to_string).collect())
+    }
+
+    fn first(text: &str) -> String {
+        examine(text).1[0].clone()
     }
 
     #[test]
     fn directives_comments_and_body_are_told_apart() {
-        let text = format!(
-            "# plain\n#: title Demo picture\n#: title[es] Prueba\n#: description Two words\n\
-             #: image https://example.org/a.jpg\n#: loop yes\n#: param size The width\n{BODY}"
-        );
-        let description = parse(&text).unwrap();
+        let text = format!("# plain\n#: title Demo picture\n#: on-demand yes\n{BODY}");
+        let (description, told) = examine(&text);
+        assert_eq!(told, [""; 0]);
         assert_eq!(description.name, "demo");
         assert_eq!(description.title[""], "Demo picture");
-        assert_eq!(description.title["es"], "Prueba");
-        assert_eq!(description.description[""], "Two words");
-        assert_eq!(
-            description.image,
-            Some(Image::Url("https://example.org/a.jpg".to_owned()))
-        );
-        assert!(description.looped);
-        assert_eq!(description.directives[0].key, "param");
-        assert_eq!(description.directives[0].line, 7);
+        assert!(description.on_demand && !description.looped);
         assert_eq!(description.outputs(), ["video"]);
         assert_eq!(description.words[0].text, "videotestsrc");
-        assert_eq!(description.line_of("vp8enc"), Some(8));
     }
 
     #[test]
-    fn errors_name_file_and_line() {
-        let text = |text: &str| parse(text).unwrap_err().to_string();
-        assert_eq!(text("a\n'b"), "dir/demo.launch:2: a ' is never closed");
-        assert!(text("#: title\nx").starts_with("dir/demo.launch:1: title needs"));
-        assert!(text("#: title[ a\nx").starts_with("dir/demo.launch:1: \"title[\""));
-        assert!(text("#: loop maybe").starts_with("dir/demo.launch:1: loop is"));
-        assert!(text("#: image ../../etc/passwd").starts_with("dir/demo.launch:1: image is"));
-        assert!(text("#: image http://a/b").contains("only https"));
-        assert!(text("# nothing").ends_with("has no pipeline"));
-        assert!(text("videotestsrc ! tee name=other").contains("has no output"));
-        assert!(text("videotestsrc ! vp8enc name=video").contains("has no output"));
+    fn parameters_have_help_default_and_value() {
+        let text = format!("#: param size The width\nx width=${{size:-640}} ! {BODY}");
+        let (description, told) = examine(&text);
+        assert_eq!(told, [""; 0]);
+        let size = Parameter {
+            name: "size".to_owned(),
+            default: Some("640".to_owned()),
+            help: Some("The width".to_owned()),
+            value: "640".to_owned(),
+        };
+        assert_eq!(description.params, [size]);
+    }
+
+    #[test]
+    fn parameters_that_contradict_are_shown() {
+        let two = format!("x a=${{n:-1}} b=${{n:-2}} ! {BODY}");
+        assert_eq!(
+            first(&two),
+            "demo.launch:1:15: n has two defaults; write the same default in both places"
+        );
+        assert_eq!(
+            first(&format!("#: param sise\nx a=${{size:-1}} ! {BODY}")),
+            "demo.launch:1:10: the pipeline has no parameter sise; did you mean size?"
+        );
+        assert!(first(&format!("x a=${{n}} ! {BODY}")).contains("neither a default nor a value"));
+    }
+
+    #[test]
+    fn independent_faults_are_told_at_once() {
+        let (_, told) = examine("#: titel x\n! a 'b\nc ! ! d");
+        assert!(told.len() >= 4, "{told:#?}");
+    }
+
+    #[test]
+    fn what_cannot_be_placed_is_told_of_the_file() {
+        assert!(first("# nothing").starts_with("demo.launch: the description has no pipeline"));
+        let missing = Description::load(Path::new("none.launch"), &Parameters::default());
+        assert_eq!(
+            missing.unwrap_err().to_string(),
+            "none.launch: there is no such file"
+        );
     }
 
     #[test]
@@ -439,7 +358,34 @@ mod tests {
     #[test]
     fn random_text_is_read_or_refused_without_panic() {
         let alphabet = [
-            '\\', '\'', '"', '$', '{', '}', ':', '-', '#', '\n', ' ', 'a', '`', '[', 'é',
+            "\\",
+            "'",
+            "\"",
+            "$",
+            "{",
+            "}",
+            ":-",
+            "#",
+            "\n",
+            " ",
+            "a",
+            "`",
+            "[",
+            "é",
+            "!",
+            "(",
+            ")",
+            "=",
+            ".",
+            "video/x-raw",
+            ",",
+            "\r",
+            "#: ",
+            "tee",
+            "name=video",
+            "://",
+            "@",
+            "\u{feff}",
         ];
         let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
         for _ in 0..5000 {
@@ -451,7 +397,9 @@ mod tests {
                     alphabet[(seed % alphabet.len() as u64) as usize]
                 })
                 .collect();
-            let _ = parse(&text);
+            for told in examine(&text).1 {
+                assert!(told.len() <= 240);
+            }
         }
     }
 }

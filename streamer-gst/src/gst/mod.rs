@@ -1,6 +1,7 @@
 //! Everything that knows GStreamer: sources, the webrtcbin engine, stills.
 
 mod certificate;
+pub mod check;
 mod image;
 mod message;
 mod source;

@@ -13,10 +13,9 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::message::{explained, one_line, quoted};
-use super::{Timeline, element};
+use super::{Timeline, check, element};
 use crate::codec::{Codec, Kind};
-use crate::description::Description;
+use crate::description::{Description, Diagnostic};
 use crate::engine::Frame;
 use crate::fanout::Keyframe;
 use crate::source::{Failure, Feed, Mode, Source, SourceEvent, SourceEvents, Sources};
@@ -50,6 +49,8 @@ struct Tap {
     timeline: Timeline,
     feed: Feed,
     events: SourceEvents,
+    /// Where errors come from.
+    names: check::Names,
     /// Where its running time begins, counted from the timeline's epoch; known with the first
     /// frame.
     offset: OnceLock<Duration>,
@@ -65,13 +66,13 @@ impl Sources for GstSources {
         mode: Mode,
         events: SourceEvents,
     ) -> Result<Box<dyn Source>, Failure> {
-        let pipeline = parse(description)?;
-        find_files(&pipeline, &description.path);
+        let pipeline = build(description)?;
         pipeline.use_clock(Some(&self.timeline.clock));
         let tap = Arc::new(Tap {
             timeline: self.timeline.clone(),
             feed,
             events: events.clone(),
+            names: check::Names::of(pipeline.upcast_ref(), description),
             offset: OnceLock::new(),
             stopped: AtomicBool::new(false),
         });
@@ -88,7 +89,7 @@ impl Sources for GstSources {
             source.sinks.push((output.to_owned(), pad));
             pacers.push(pacer);
         }
-        watch_bus(&source.pipeline, &events);
+        watch_bus(&source.pipeline, &source.tap);
         let paused = source.pipeline.set_state(gst::State::Paused);
         // Live sources keep time themselves.
         source.live = paused == Ok(gst::StateChangeSuccess::NoPreroll);
@@ -106,36 +107,24 @@ impl Sources for GstSources {
     }
 }
 
-/// Builds the description's pipeline; errors name file and line where they can.
-fn parse(description: &Description) -> Result<gst::Pipeline, String> {
-    let words: Vec<&str> = description
-        .words
-        .iter()
-        .map(|word| word.text.as_str())
-        .collect();
-    let element =
-        gst::parse::launchv_full(&words, None, gst::ParseFlags::FATAL_ERRORS).map_err(|error| {
-            let message = error.message();
-            let named = quoted(message)
-                .into_iter()
-                .find(|name| description.line_of(name).is_some())
-                .unwrap_or_default();
-            let message = match error.kind::<gst::ParseError>() {
-                Some(gst::ParseError::NoSuchElement) => format!(
-                    "there is no element \"{named}\": a misspelling, or a plug-in is not installed"
-                ),
-                _ => message.to_owned(),
-            };
-            one_line(&description.error(named, message).to_string())
-        })?;
-    match element.downcast::<gst::Pipeline>() {
-        Ok(pipeline) => Ok(pipeline),
+/// Builds the description's pipeline.
+pub(super) fn build(description: &Description) -> Result<gst::Pipeline, Diagnostic> {
+    let mut wrong = check::check(description).into_iter();
+    if let Some(error) = wrong.find(Diagnostic::is_error) {
+        return Err(error);
+    }
+    let element = check::launch(description)?;
+    let pipeline = match element.downcast::<gst::Pipeline>() {
+        Ok(pipeline) => pipeline,
         Err(element) => {
             let pipeline = gst::Pipeline::new();
-            pipeline.add(&element).map_err(|e| e.to_string())?;
-            Ok(pipeline)
+            // A new pipeline takes any element that has no parent.
+            let _ = pipeline.add(&element);
+            pipeline
         }
-    }
+    };
+    find_files(&pipeline, &description.path);
+    Ok(pipeline)
 }
 
 /// A description names files relative to where gst-launch is run, which is the directory above
@@ -170,11 +159,8 @@ impl GstSource {
         &self,
         description: &Description,
         output: &str,
-    ) -> Result<(gst::Pad, gst::Element), String> {
-        let fail = |message: String| {
-            let word = format!("name={output}");
-            one_line(&description.error(&word, message).to_string())
-        };
+    ) -> Result<(gst::Pad, gst::Element), Failure> {
+        let fail = |message: String| check::of_output(description, output, &message).to_string();
         let tee = self
             .pipeline
             .by_name(output)
@@ -268,23 +254,24 @@ impl Drop for GstSource {
     }
 }
 
-fn watch_bus(pipeline: &gst::Pipeline, events: &SourceEvents) {
+fn watch_bus(pipeline: &gst::Pipeline, tap: &Arc<Tap>) {
     let Some(bus) = pipeline.bus() else {
         return;
     };
-    let events = events.clone();
+    let tap = tap.clone();
     bus.set_sync_handler(move |_, message| {
         match message.view() {
             gst::MessageView::Error(error) => {
                 let details = error.debug().unwrap_or_default();
                 tracing::debug!(error = %error.error(), %details, "source failed");
-                let text = error.error().message().to_owned();
-                events(SourceEvent::Failed(Failure {
-                    error: one_line(&explained(&text, &details)),
-                    busy: error.error().matches(gst::ResourceError::Busy),
+                let told = error.error();
+                let diagnostic = tap.names.diagnostic(error.src(), &told, &details);
+                (tap.events)(SourceEvent::Failed(Failure {
+                    busy: told.matches(gst::ResourceError::Busy),
+                    ..diagnostic.into()
                 }));
             }
-            gst::MessageView::Eos(_) => events(SourceEvent::Ended),
+            gst::MessageView::Eos(_) => (tap.events)(SourceEvent::Ended),
             _ => {}
         }
         gst::BusSyncReply::Drop
@@ -309,7 +296,7 @@ fn accepted_caps() -> gst::Caps {
 }
 
 /// The codec of an output by its caps.
-fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, String> {
+pub(super) fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, String> {
     let structure = caps
         .structure(0)
         .ok_or_else(|| format!("{output} has no caps"))?;
@@ -381,7 +368,8 @@ fn callbacks(output: &str, tap: Arc<Tap>, pacer: &gst::Element) -> gst_app::AppS
             let mut frame = match frame(&output, &sample) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(gst::FlowSuccess::Ok),
-                Err(error) => {
+                Err(why) => {
+                    let error = tap.names.of_output(&output, &why);
                     (tap.events)(SourceEvent::Failed(error.into()));
                     return Err(gst::FlowError::Eos);
                 }

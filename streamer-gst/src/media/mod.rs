@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 use tokio::sync::oneshot;
 
 use crate::codec::Codec;
-use crate::description;
+use crate::description::{self, Parameters};
 use crate::engine::ViewerId;
 use crate::offer;
 
@@ -34,6 +34,8 @@ pub struct Config {
     pub max_viewers: usize,
     /// Local addresses media is offered on; empty means those of all interfaces that are up.
     pub media_addresses: Vec<IpAddr>,
+    /// Values of the descriptions' parameters.
+    pub parameters: Parameters,
     /// How long a stream on demand runs on after its last viewer.
     pub keep: Duration,
 }
@@ -45,6 +47,7 @@ impl Default for Config {
             streams: Vec::new(),
             max_viewers: 100,
             media_addresses: Vec::new(),
+            parameters: Parameters::default(),
             keep: Duration::from_secs(10),
         }
     }

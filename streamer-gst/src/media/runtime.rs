@@ -44,8 +44,15 @@ pub fn start(config: &Config) -> Result<(MediaHandle, mpsc::Receiver<MediaEvent>
     let changed = move |loaded| {
         let _ = changes.send(Input::Descriptions(loaded));
     };
-    let watch = Watch::start(config.pipelines.clone(), config.streams.clone(), changed);
-    let descriptions = description::load_directory(&config.pipelines, &config.streams)?;
+    let (directory, streams) = (&config.pipelines, &config.streams);
+    let parameters = config.parameters.clone().environment();
+    let watch = Watch::start(
+        directory.clone(),
+        streams.clone(),
+        parameters.clone(),
+        changed,
+    );
+    let descriptions = description::load_directory(directory, streams, &parameters)?;
     let watch = watch?;
     let capacity = limits::viewers(config.max_viewers);
     let timeline = Timeline::begin().map_err(Error::Engine)?;

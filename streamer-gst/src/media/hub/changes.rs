@@ -24,7 +24,7 @@ impl Hub {
             self.streams[index].listed = true;
             match result {
                 Ok(description) => self.adopt(now, index, description),
-                Err(error) => self.reject(index, error),
+                Err(faults) => self.reject(index, faults.into()),
             }
         }
     }
@@ -44,13 +44,17 @@ impl Hub {
     }
 
     /// The file cannot be used. What is on air stays there.
-    fn reject(&mut self, index: usize, error: String) {
+    fn reject(&mut self, index: usize, failure: Failure) {
         let stream = &mut self.streams[index];
-        if stream.fault.as_ref() == Some(&error) {
+        if stream.fault.as_ref() == Some(&failure.error) {
             return;
         }
-        tracing::warn!(stream = stream.name, error, "the description is of no use");
-        stream.fault = Some(error);
+        let name = &stream.name;
+        match failure.rendered {
+            Some(text) => tracing::warn!(stream = name, "the description is of no use\n{text}"),
+            None => tracing::warn!(stream = name, failure.error, "the description is of no use"),
+        }
+        stream.fault = Some(failure.error);
         if stream.description.is_none() {
             stream.status = StreamState::Failed;
         }
@@ -199,11 +203,11 @@ impl Hub {
             };
             return;
         }
-        self.reject(index, failure.error);
+        self.reject(index, failure);
     }
 
     /// Returns to what played before a change that took its device and then failed.
-    pub(super) fn fall_back(&mut self, now: Duration, index: usize, error: &str) -> bool {
+    pub(super) fn fall_back(&mut self, now: Duration, index: usize, failure: &Failure) -> bool {
         let stream = &mut self.streams[index];
         let Some(description) = stream.fallback.take() else {
             return false;
@@ -213,7 +217,7 @@ impl Hub {
             until: now + FIRST_RETRY,
             held: None,
         };
-        self.reject(index, error.to_owned());
+        self.reject(index, failure.clone());
         true
     }
 

@@ -311,7 +311,7 @@ impl Hub {
                     deadline, began, ..
                 }) if *deadline <= now => {
                     if began.is_empty() {
-                        self.fail(now, stream, "no frame has come".to_owned());
+                        self.fail(now, stream, "no frame has come".to_owned().into());
                     } else {
                         self.go_live(now, stream);
                     }

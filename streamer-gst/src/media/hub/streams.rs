@@ -433,7 +433,7 @@ impl Hub {
     fn handle_failed(&mut self, now: Duration, index: usize, id: SourceId, failure: Failure) {
         let stream = &mut self.streams[index];
         match stream.place(id) {
-            Place::OnAir => self.fail(now, index, failure.error),
+            Place::OnAir => self.fail(now, index, failure),
             Place::Next => self.fail_next(now, index, failure),
             Place::Held => {
                 // Then the loop has a seam.
@@ -581,7 +581,8 @@ impl Hub {
         *silent = if quiet { *silent + 1 } else { 0 };
         if *silent >= STALL_CHECKS {
             let limit = (STALL_CHECK * STALL_CHECKS).as_secs();
-            self.fail(now, index, format!("no frame has come for {limit} seconds"));
+            let error = format!("no frame has come for {limit} seconds");
+            self.fail(now, index, error.into());
         }
     }
 
@@ -589,7 +590,8 @@ impl Hub {
     fn handle_ended(&mut self, now: Duration, index: usize) {
         if let Run::Starting(attempt) = &self.streams[index].run {
             if attempt.began.is_empty() {
-                return self.fail(now, index, "it ended before its first frame".to_owned());
+                let error = "it ended before its first frame".to_owned();
+                return self.fail(now, index, error.into());
             }
             self.go_live(now, index);
         }
@@ -618,7 +620,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn fail(&mut self, now: Duration, index: usize, error: String) {
+    pub(super) fn fail(&mut self, now: Duration, index: usize, failure: Failure) {
         let stream = &mut self.streams[index];
         let (sources, survived) = match &mut stream.run {
             Run::Starting(attempt) => ([attempt.source.take(), None], false),
@@ -640,7 +642,7 @@ impl Hub {
         for source in sources {
             self.drop_source(index, source);
         }
-        if self.fall_back(now, index, &error) {
+        if self.fall_back(now, index, &failure) {
             return;
         }
         let stream = &mut self.streams[index];
@@ -649,11 +651,18 @@ impl Hub {
             held: None,
         };
         stream.retry = (stream.retry * 2).min(LAST_RETRY);
-        let name = &stream.name;
-        if stream.error.as_ref() == Some(&error) {
-            tracing::debug!(stream = name, error, "stream failed again");
-        } else {
-            tracing::warn!(stream = name, error, "stream failed, will be tried again");
+        let (
+            name,
+            Failure {
+                error, rendered, ..
+            },
+        ) = (&stream.name, failure);
+        match rendered {
+            _ if stream.error.as_ref() == Some(&error) => {
+                tracing::debug!(stream = name, error, "stream failed again");
+            }
+            Some(text) => tracing::warn!(stream = name, "stream failed, is tried again\n{text}"),
+            None => tracing::warn!(stream = name, error, "stream failed, is tried again"),
         }
         let news = stream.status != StreamState::Failed || stream.error.as_ref() != Some(&error);
         stream.status = StreamState::Failed;

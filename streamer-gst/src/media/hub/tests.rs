@@ -136,7 +136,7 @@ fn loaded(text: &str) -> Loaded {
     let result = Description::parse(Path::new("demo.launch"), text);
     Loaded {
         name: "demo".to_owned(),
-        result: result.map_err(|error| error.to_string()),
+        result,
     }
 }
 

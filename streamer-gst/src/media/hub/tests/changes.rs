@@ -119,8 +119,8 @@ fn of_saves_in_a_row_the_last_one_counts() {
 fn a_device_in_use_is_handed_over_and_given_back_if_that_does_not_help() {
     let busy = || {
         SourceEvent::Failed(Failure {
-            error: "busy".to_owned(),
             busy: true,
+            ..Failure::from("busy".to_owned())
         })
     };
     let mut f = on_air();

@@ -1,0 +1,132 @@
+//! Values for `${name:-default}`: from the command line, from configuration, from the environment.
+
+use std::collections::BTreeMap;
+
+/// Where the values of parameters come from, the strongest first.
+///
+/// Keys are `name`, for all streams, or `stream.name`, for one of them; the latter wins within
+/// its layer. An empty value counts as none, as for a shell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    layers: Vec<BTreeMap<String, String>>,
+    environment: bool,
+}
+
+/// A parameter of a description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// The default in the text, if there is one.
+    pub default: Option<String>,
+    /// What its `param` directive says.
+    pub help: Option<String>,
+    /// The value in use.
+    pub value: String,
+}
+
+impl Parameters {
+    /// Adds values that are weaker than all before.
+    #[must_use]
+    pub fn layer(mut self, values: BTreeMap<String, String>) -> Self {
+        self.layers.push(values);
+        self
+    }
+
+    /// Adds the environment variables of the process, the weakest of all.
+    #[must_use]
+    pub fn environment(mut self) -> Self {
+        self.environment = true;
+        self
+    }
+
+    /// Reads `name=value` and `stream.name=value` as given on a command line.
+    ///
+    /// # Errors
+    /// One sentence about the first argument that is neither.
+    pub fn from_arguments<S: AsRef<str>>(
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Self, String> {
+        let mut values = BTreeMap::new();
+        for argument in arguments {
+            let argument = argument.as_ref();
+            let named = argument.split_once('=').filter(|(key, _)| {
+                let (stream, name) = key.rsplit_once('.').unwrap_or(("any", key));
+                super::is_valid_name(stream) && is_parameter_name(name)
+            });
+            let Some((key, value)) = named else {
+                return Err(format!(
+                    "\"{argument}\" is neither name=value nor stream.name=value"
+                ));
+            };
+            values.insert(key.to_owned(), value.to_owned());
+        }
+        Ok(Self::default().layer(values))
+    }
+
+    /// All names that values are given for; of the environment nobody knows what is meant for us.
+    pub fn given(&self) -> impl Iterator<Item = String> {
+        self.layers.iter().flat_map(|layer| layer.keys().cloned())
+    }
+
+    /// The value of a stream's parameter, if anybody gives one.
+    pub fn get(&self, stream: &str, name: &str) -> Option<String> {
+        let own = format!("{stream}.{name}");
+        let given = |layer: &BTreeMap<String, String>| {
+            let values = [layer.get(&own), layer.get(name)];
+            values
+                .into_iter()
+                .flatten()
+                .find(|v| !v.is_empty())
+                .cloned()
+        };
+        self.layers.iter().find_map(given).or_else(|| {
+            let value = self.environment.then(|| std::env::var(name).ok());
+            value.flatten().filter(|value| !value.is_empty())
+        })
+    }
+}
+
+/// Whether a shell takes it for the name of a variable.
+pub(super) fn is_parameter_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_beats_configuration_and_a_stream_s_own_value_the_common_one() {
+        let config = [("a.size", "7"), ("size", "8"), ("rate", "9"), ("none", "")];
+        let config = config.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let parameters = Parameters::from_arguments(["size=1", "b.size=2", "x="])
+            .unwrap()
+            .layer(config.into_iter().collect());
+        assert_eq!(parameters.get("a", "size").as_deref(), Some("1"));
+        assert_eq!(parameters.get("b", "size").as_deref(), Some("2"));
+        assert_eq!(parameters.get("a", "rate").as_deref(), Some("9"));
+        assert_eq!(parameters.get("a", "none"), None);
+        assert_eq!(parameters.get("a", "x"), None);
+    }
+
+    #[test]
+    fn the_environment_counts_only_when_asked_for() {
+        assert_eq!(Parameters::default().get("a", "PATH"), None);
+        assert!(
+            Parameters::default()
+                .environment()
+                .get("a", "PATH")
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn arguments_that_are_no_assignments_are_refused() {
+        for argument in ["size", "=1", "a-b=1", "a b.size=1", ".size=1", "a.=1"] {
+            let error = Parameters::from_arguments([argument]).unwrap_err();
+            assert!(error.contains(argument), "{error}");
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! What the words mean as gst-launch reads them: which is an element, which a property, which a
+//! link. What elements there are is not known here.
+
+mod rules;
+mod token;
+
+use super::diagnostic::Diagnostic;
+use super::text::{Span, Texts};
+use super::word::Word;
+use token::{Token, tokens};
+
+pub(super) use rules::check;
+
+/// Elements and links of a description.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Graph {
+    pub(crate) elements: Vec<Element>,
+    pub(crate) links: Vec<Link>,
+    /// Elements that one chain ends and the next one begins with; before some stands what could
+    /// not be read.
+    pub(crate) breaks: Vec<(Option<usize>, usize)>,
+}
+
+/// An element, or a bin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Element {
+    /// Its factory; for a bin in brackets the bracket.
+    pub(crate) factory: Word,
+    pub(crate) properties: Vec<Property>,
+    pub(crate) presets: Vec<Word>,
+    /// The bin around it.
+    bin: Option<usize>,
+}
+
+/// A property of an element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Property {
+    pub(crate) name: Word,
+    pub(crate) value: Word,
+}
+
+/// A link between two elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) from: End,
+    pub(crate) to: End,
+    pub(crate) caps: Option<Word>,
+    /// The `!` that begins it.
+    pub(crate) span: Span,
+}
+
+/// One end of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) node: Node,
+    pub(crate) pad: Option<Word>,
+}
+
+/// What stands at the end of a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// By number.
+    Element(usize),
+    /// By name.
+    Named(Word),
+    /// An address, for which GStreamer finds an element.
+    Url(Word),
+}
+
+impl Element {
+    /// The value of a property, the last one if there are several.
+    pub(crate) fn property(&self, name: &str) -> Option<&Property> {
+        self.properties.iter().rev().find(|p| p.name.text == name)
+    }
+
+    /// The name it was given.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.property("name").map(|p| p.value.text.as_str())
+    }
+
+    /// Whether it is a tee whose name makes it an output.
+    pub(crate) fn is_output(&self) -> bool {
+        self.factory.text == "tee" && self.name().is_some_and(super::is_output_name)
+    }
+}
+
+impl Graph {
+    /// The element of that name.
+    pub(crate) fn named(&self, name: &str) -> Option<usize> {
+        self.elements.iter().position(|e| e.name() == Some(name))
+    }
+
+    /// The element at an end of a link.
+    pub(crate) fn element_at(&self, end: &End) -> Option<usize> {
+        match &end.node {
+            Node::Element(index) => Some(*index),
+            Node::Named(name) => self.named(&name.text),
+            Node::Url(_) => None,
+        }
+    }
+}
+
+/// Reads the words, and tells where they break the rules of the language.
+pub(super) fn graph(texts: &Texts, words: &[Word]) -> (Graph, Vec<Diagnostic>) {
+    let mut parser = Parser {
+        texts,
+        graph: Graph::default(),
+        diagnostics: Vec::new(),
+        bins: Vec::new(),
+        chain: Chain::default(),
+    };
+    for token in tokens(words) {
+        parser.token(token);
+    }
+    parser.end_chain();
+    while let Some(bin) = parser.bins.pop() {
+        let span = parser.graph.elements[bin.element].factory.span;
+        parser.error(span, "this ( is never closed", "add the )");
+    }
+    (parser.graph, parser.diagnostics)
+}
+
+/// A row of elements with links in between.
+#[derive(Default)]
+struct Chain {
+    /// What a further link would begin at.
+    last: Option<End>,
+    /// A link that waits for its other end.
+    link: Option<Pending>,
+    /// The element whose properties are being read.
+    element: Option<usize>,
+    /// What stood here could not be read, which was told.
+    lost: bool,
+}
+
+struct Pending {
+    span: Span,
+    caps: Option<Word>,
+    /// The `!` behind the caps has come.
+    closed: bool,
+}
+
+/// A bin that is being read, and the chain it stands in.
+struct Bin {
+    element: usize,
+    outer: Chain,
+    /// First and last of the elements in it.
+    first: Option<End>,
+}
+
+struct Parser<'a> {
+    texts: &'a Texts,
+    graph: Graph,
+    diagnostics: Vec<Diagnostic>,
+    bins: Vec<Bin>,
+    chain: Chain,
+}
+
+impl Parser<'_> {
+    fn error(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        let error = self.texts.error(span, message).help(help);
+        self.diagnostics.push(error);
+    }
+
+    fn token(&mut self, token: Token) {
+        match token {
+            Token::Link(word) => self.link(word),
+            Token::Caps(word) => self.caps(word),
+            Token::Element(word) => self.element(word),
+            Token::Property(name, value) => self.property(name, value),
+            Token::Preset(word) => match self.chain.element {
+                Some(element) => self.graph.elements[element].presets.push(word),
+                None => self.error(
+                    word.span,
+                    "this preset follows no element",
+                    "put it behind the element it belongs to",
+                ),
+            },
+            Token::Reference(name, _) if name.text.starts_with("gst-launch") => self.program(&name),
+            Token::Reference(name, pad) => {
+                let linked = self.chain.link.is_some();
+                let node = Node::Named(name);
+                self.attach(End { node, pad });
+                if linked {
+                    self.chain.last = None;
+                }
+            }
+            Token::Pad(word) => {
+                let pad = word.slice(1..word.text.len());
+                // Otherwise the pad of the element to come.
+                if let (None, Some(last)) = (&self.chain.link, &mut self.chain.last) {
+                    last.pad = Some(pad);
+                }
+            }
+            Token::Open(open, kind) => {
+                let factory = kind.unwrap_or_else(|| {
+                    let mut bin = open.clone();
+                    bin.text = "bin".to_owned();
+                    bin
+                });
+                let element = self.add(factory);
+                self.bins.push(Bin {
+                    element,
+                    outer: std::mem::take(&mut self.chain),
+                    first: None,
+                });
+                self.chain.element = Some(element);
+            }
+            Token::Close(word) => self.close(word),
+            Token::Url(word) => {
+                let node = Node::Url(word);
+                self.attach(End { node, pad: None });
+            }
+            Token::Bad(word) => self.bad(&word),
+        }
+    }
+
+    fn link(&mut self, word: Word) {
+        if let Some(link) = &mut self.chain.link {
+            if link.caps.is_some() && !link.closed {
+                link.closed = true;
+                return;
+            }
+            let message = match link.caps {
+                Some(_) => "this ! follows another one",
+                None => "nothing stands between this ! and the one before",
+            };
+            return self.error(word.span, message, "take one of the two out");
+        }
+        self.chain.element = None;
+        if self.chain.last.is_none() && !self.chain.lost {
+            self.error(
+                word.span,
+                "nothing stands before this !",
+                "take it out, or put an element before it",
+            );
+        }
+        self.chain.link = Some(Pending {
+            span: word.span,
+            caps: None,
+            closed: false,
+        });
+    }
+
+    fn caps(&mut self, word: Word) {
+        self.chain.element = None;
+        match &mut self.chain.link {
+            Some(link) if link.caps.is_none() => link.caps = Some(word),
+            Some(link) => {
+                link.closed = false;
+                self.error(
+                    word.span,
+                    "caps follow caps",
+                    "join them to one, or put capsfilter caps=… for the second",
+                );
+            }
+            None => {
+                let span = word.span;
+                self.error(
+                    span,
+                    "there is no ! before these caps",
+                    "put a ! before them",
+                );
+                self.chain.link = Some(Pending {
+                    span,
+                    caps: Some(word),
+                    closed: false,
+                });
+            }
+        }
+    }
+
+    fn element(&mut self, word: Word) {
+        if word.text.starts_with("gst-launch") {
+            return self.program(&word);
+        }
+        let element = self.add(word);
+        let node = Node::Element(element);
+        self.attach(End { node, pad: None });
+        self.chain.element = Some(element);
+    }
+
+    fn program(&mut self, word: &Word) {
+        self.error(
+            word.span,
+            format!("{} is the program that runs such lines", word.text),
+            "begin with the first element",
+        );
+    }
+
+    fn add(&mut self, factory: Word) -> usize {
+        self.graph.elements.push(Element {
+            factory,
+            properties: Vec::new(),
+            presets: Vec::new(),
+            bin: self.bins.last().map(|bin| bin.element),
+        });
+        self.graph.elements.len() - 1
+    }
+
+    /// Ends a waiting link at this end, or begins a new chain with it.
+    fn attach(&mut self, end: End) {
+        let span = match &end.node {
+            Node::Element(index) => self.graph.elements[*index].factory.span,
+            Node::Named(name) | Node::Url(name) => name.span,
+        };
+        match self.chain.link.take() {
+            Some(link) => {
+                if link.caps.is_some() && !link.closed {
+                    let text = self.texts.slice(span).to_owned();
+                    self.error(
+                        span,
+                        format!("there is no ! between the caps and {text}"),
+                        format!("write ! {text}"),
+                    );
+                }
+                match (self.chain.last.take(), &end.node) {
+                    (Some(from), _) => self.graph.links.push(Link {
+                        from,
+                        to: end.clone(),
+                        caps: link.caps,
+                        span: link.span,
+                    }),
+                    (None, Node::Element(next)) => self.graph.breaks.push((None, *next)),
+                    (None, _) => {}
+                }
+            }
+            None => {
+                if let Node::Element(next) = end.node {
+                    match &self.chain.last {
+                        Some(last) => {
+                            if let Node::Element(before) = last.node {
+                                self.graph.breaks.push((Some(before), next));
+                            }
+                        }
+                        None if self.chain.lost => self.graph.breaks.push((None, next)),
+                        None => {}
+                    }
+                }
+            }
+        }
+        if let Some(bin) = self.bins.last_mut() {
+            bin.first.get_or_insert_with(|| end.clone());
+        }
+        self.chain.element = None;
+        self.chain.lost = false;
+        self.chain.last = Some(end);
+    }
+
+    fn property(&mut self, name: Word, value: Word) {
+        if value.text.is_empty() {
+            return self.error(
+                name.span,
+                format!("{} has no value", name.text),
+                format!("write {}=VALUE without blanks", name.text),
+            );
+        }
+        match self.chain.element {
+            Some(element) => self.graph.elements[element]
+                .properties
+                .push(Property { name, value }),
+            None => self.error(
+                name.span,
+                format!("the property {} follows no element", name.text),
+                "put it behind the element it belongs to",
+            ),
+        }
+    }
+
+    fn close(&mut self, word: Word) {
+        self.end_chain();
+        let Some(bin) = self.bins.pop() else {
+            return self.error(word.span, "this ) closes nothing", "take it out");
+        };
+        let last = self.chain.last.take();
+        self.chain = bin.outer;
+        match bin.first {
+            Some(first) => {
+                self.attach(first);
+                self.chain.last = last;
+            }
+            None => self.error(word.span, "there is nothing in this bin", "take it out"),
+        }
+    }
+
+    /// A link must not be left waiting.
+    fn end_chain(&mut self) {
+        let Some(link) = self.chain.link.take() else {
+            return;
+        };
+        match link.caps {
+            Some(caps) => self.error(
+                caps.span,
+                "nothing follows these caps",
+                "put ! and an element behind them",
+            ),
+            None => self.error(
+                link.span,
+                "nothing follows this !",
+                "take it out, or put an element behind it",
+            ),
+        }
+    }
+
+    fn bad(&mut self, word: &Word) {
+        let text = word.text.trim_matches(['\'', '"']);
+        let (message, help) = if text.len() < word.text.len() && token::is_media_type(text) {
+            (
+                "GStreamer takes no caps in quotes, and these reach it".to_owned(),
+                format!("leave one pair of quotes away: '{text}'"),
+            )
+        } else if word.text.starts_with('-') {
+            (
+                format!("{} is an option of gst-launch", word.text),
+                "leave it out".to_owned(),
+            )
+        } else if word.text.contains(' ') {
+            (
+                "these quotes make several words one".to_owned(),
+                "leave them away, or put them around one value only".to_owned(),
+            )
+        } else {
+            (
+                format!("gst-launch can do nothing with \"{}\"", word.text),
+                "here stands an element, name=value, !, caps or name.".to_owned(),
+            )
+        };
+        self.error(word.span, message, help);
+        self.chain = Chain {
+            lost: true,
+            ..Chain::default()
+        };
+    }
+}

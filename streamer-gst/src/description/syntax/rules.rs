@@ -1,0 +1,159 @@
+//! Rules of a description that can be checked without knowing any element: names and outputs.
+
+use crate::description::diagnostic::Diagnostic;
+use crate::description::nearest::did_you_mean;
+use crate::description::syntax::{Element, Graph, Node};
+use crate::description::text::{Span, Texts};
+
+const OUTPUT: &str = "end a branch in ! tee name=video allow-not-linked=true, or name=audio";
+
+/// Everything that breaks a rule. `end` is where the body ends, if all of it could be read.
+pub(in crate::description) fn check(
+    texts: &Texts,
+    graph: &Graph,
+    end: Option<Span>,
+) -> Vec<Diagnostic> {
+    let mut diagnostics = names(texts, graph);
+    diagnostics.extend(references(texts, graph));
+    diagnostics.extend(outputs(texts, graph, end));
+    diagnostics
+}
+
+/// Where an element's name stands, if it has one.
+fn name_span(element: &Element) -> Option<Span> {
+    element.property("name").map(|p| p.value.span)
+}
+
+fn names(texts: &Texts, graph: &Graph) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    for (index, element) in graph.elements.iter().enumerate() {
+        let (Some(name), Some(span)) = (element.name(), name_span(element)) else {
+            continue;
+        };
+        let first = graph.elements[..index]
+            .iter()
+            .find(|other| other.name() == Some(name) && other.bin == element.bin);
+        if let Some(first) = first.and_then(name_span) {
+            diagnostics.push(
+                texts
+                    .error(span, format!("two elements are named {name}"))
+                    .help("give one of them another name")
+                    .related(texts.place(first), "the first one"),
+            );
+        }
+    }
+    diagnostics
+}
+
+fn references(texts: &Texts, graph: &Graph) -> Vec<Diagnostic> {
+    let ends = graph.links.iter().flat_map(|link| [&link.from, &link.to]);
+    let mut diagnostics: Vec<Diagnostic> = Vec::new();
+    for end in ends {
+        let Node::Named(name) = &end.node else {
+            continue;
+        };
+        if graph.named(&name.text).is_some() {
+            continue;
+        }
+        // Names that GStreamer gives by itself count on as long as the program runs: this one would
+        // be right once.
+        let factory = name.text.trim_end_matches(|c: char| c.is_ascii_digit());
+        let automatic = factory != name.text
+            && graph
+                .elements
+                .iter()
+                .any(|e| e.factory.text == factory || e.factory.text == name.text);
+        let known = graph.elements.iter().filter_map(Element::name);
+        let message = format!("no element is named {}", name.text);
+        diagnostics.push(match automatic {
+            true => texts.error(name.span, message).help(format!(
+                "put name={} behind {factory}; the names GStreamer gives change",
+                name.text
+            )),
+            false => texts.error(name.span, message).help(
+                did_you_mean(&name.text, known)
+                    .unwrap_or_else(|| format!("put name={} behind the element", name.text)),
+            ),
+        });
+    }
+    diagnostics
+}
+
+fn outputs(texts: &Texts, graph: &Graph, end: Option<Span>) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let mut found = false;
+    for element in &graph.elements {
+        if element.is_output() {
+            found = true;
+            let allowed = element.property("allow-not-linked").map(|p| {
+                matches!(
+                    p.value.text.to_lowercase().as_str(),
+                    "true" | "yes" | "1" | "t"
+                )
+            });
+            if allowed != Some(true) {
+                let span = name_span(element).unwrap_or(element.factory.span);
+                let warning = texts.warning(
+                    element.factory.span.to(span),
+                    "this tee fails by hand while nothing is linked to it",
+                );
+                diagnostics.push(warning.help("add allow-not-linked=true"));
+            }
+        }
+    }
+    let Some(end) = end.filter(|_| !found) else {
+        return diagnostics;
+    };
+    // Something that was meant to be one?
+    for element in &graph.elements {
+        let (Some(name), Some(span)) = (element.name(), name_span(element)) else {
+            continue;
+        };
+        let factory = &element.factory.text;
+        if super::super::is_output_name(name) {
+            diagnostics.push(
+                texts
+                    .error(
+                        span,
+                        format!("{name} is a {factory}, and an output is a tee"),
+                    )
+                    .help(format!(
+                        "write ! tee name={name} allow-not-linked=true behind it"
+                    )),
+            );
+            found = true;
+        } else if factory == "tee" {
+            diagnostics.push(
+                texts
+                    .error(span, format!("the tee {name} is no output"))
+                    .help(did_you_mean(name, ["video", "audio"]).unwrap_or_else(|| {
+                        "outputs are named video, audio, or video_SUFFIX".to_owned()
+                    })),
+            );
+            found = true;
+        }
+    }
+    if !found {
+        let ends = |end: &str| {
+            graph
+                .elements
+                .iter()
+                .find(|e| e.factory.text.ends_with(end))
+        };
+        let (span, message, help) = match (ends("tee"), ends("sink")) {
+            (Some(tee), _) => (
+                tee.factory.span,
+                "this tee has no name, so it is no output",
+                "write tee name=video allow-not-linked=true, or name=audio",
+            ),
+            (None, Some(sink)) => (
+                sink.factory.span,
+                "this ends in a sink, not in an output",
+                "write an encoder and tee name=video allow-not-linked=true in its place",
+            ),
+            (None, None) => (end, "the description has no output", OUTPUT),
+        };
+        diagnostics.push(texts.error(span, message).help(help));
+    }
+    diagnostics
+}

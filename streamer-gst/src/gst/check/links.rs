@@ -1,0 +1,314 @@
+//! Links that cannot be: a missing `!`, a pad that is not there, caps that exclude each other.
+
+use gstreamer as gst;
+
+use super::caps::{faults, parse, parts};
+use super::elements::{factory, is_a};
+use crate::description::syntax::{Element, End, Graph, Link};
+use crate::description::{Description, Diagnostic, Texts, Word, nearest};
+
+pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
+    let (texts, graph) = (&description.texts, &description.graph);
+    let mut diagnostics: Vec<_> = graph
+        .breaks
+        .iter()
+        .filter_map(|(before, after)| missing_link(texts, graph, (*before)?, *after))
+        .collect();
+    for link in &graph.links {
+        match check_link(texts, graph, link) {
+            Ok(()) => {}
+            Err(diagnostic) => diagnostics.push(diagnostic),
+        }
+    }
+    diagnostics
+}
+
+/// Two elements in a row of which the first gives to nobody and the second gets from nobody.
+fn missing_link(texts: &Texts, graph: &Graph, before: usize, after: usize) -> Option<Diagnostic> {
+    let linked = |index: usize, from: bool| {
+        graph
+            .links
+            .iter()
+            .any(|link| graph.element_at(if from { &link.from } else { &link.to }) == Some(index))
+    };
+    let (first, second) = (&graph.elements[before], &graph.elements[after]);
+    // A ! that hangs on a value is told as such.
+    let glued = first.properties.iter().any(|p| p.value.text.ends_with('!'));
+    if glued || first.is_output() || linked(before, true) || linked(after, false) {
+        return None;
+    }
+    has_always(first, gst::PadDirection::Src)?;
+    has_always(second, gst::PadDirection::Sink)?;
+    let (first, name) = (&first.factory.text, &second.factory.text);
+    let message = format!("there is no ! between {first} and {name}");
+    Some(
+        texts
+            .error(second.factory.span, message)
+            .help(format!("write ! {name}")),
+    )
+}
+
+fn has_always(element: &Element, direction: gst::PadDirection) -> Option<()> {
+    let factory = factory(element)?;
+    let templates = templates(&factory, direction);
+    let mut always = templates.iter().map(gst::StaticPadTemplate::presence);
+    always
+        .any(|presence| presence == gst::PadPresence::Always)
+        .then_some(())
+}
+
+fn templates(
+    factory: &gst::ElementFactory,
+    direction: gst::PadDirection,
+) -> Vec<gst::StaticPadTemplate> {
+    let all = factory.static_pad_templates();
+    let wanted = all
+        .iter()
+        .filter(|template| template.direction() == direction);
+    wanted.cloned().collect()
+}
+
+fn check_link(texts: &Texts, graph: &Graph, link: &Link) -> Result<(), Diagnostic> {
+    let Some(from) = side(texts, graph, &link.from, gst::PadDirection::Src)? else {
+        return Ok(());
+    };
+    let Some(to) = side(texts, graph, &link.to, gst::PadDirection::Sink)? else {
+        return Ok(());
+    };
+    let filter = link
+        .caps
+        .as_ref()
+        .and_then(|word| Some((word, parse(word)?)));
+    // Told already, and what would be told here follows from it.
+    let wrong = |(word, _): &(&Word, _)| faults(texts, word).iter().any(Diagnostic::is_error);
+    if filter.as_ref().is_some_and(wrong) {
+        return Ok(());
+    }
+    let Some((word, filter)) = filter else {
+        if from.caps.can_intersect(&to.caps) {
+            return Ok(());
+        }
+        return Err(misfit(texts, link, &from, &to));
+    };
+    for side in [&from, &to] {
+        if !side.caps.can_intersect(&filter) {
+            return Err(unfit_filter(texts, word, &filter, side));
+        }
+    }
+    Ok(())
+}
+
+/// What an element gives or takes at its end of a link.
+struct Side<'a> {
+    element: &'a Element,
+    factory: gst::ElementFactory,
+    direction: gst::PadDirection,
+    caps: gst::Caps,
+}
+
+/// Nothing when it depends on more than is known.
+fn side<'a>(
+    texts: &Texts,
+    graph: &'a Graph,
+    end: &End,
+    direction: gst::PadDirection,
+) -> Result<Option<Side<'a>>, Diagnostic> {
+    let found = graph.element_at(end).map(|index| &graph.elements[index]);
+    let Some((element, factory)) = found.and_then(|e| Some((e, factory(e)?))) else {
+        return Ok(None);
+    };
+    let name = &element.factory.text;
+    let all = factory.static_pad_templates();
+    // Bins have the pads of what is in them.
+    if all.is_empty() || is_a(&factory, "Bin") && name == "bin" {
+        return Ok(None);
+    }
+    let mut templates = templates(&factory, direction);
+    if templates.is_empty() {
+        let (message, help) = match direction {
+            gst::PadDirection::Src => (
+                format!("{name} gives nothing that could be linked"),
+                "put a tee before it, and link that",
+            ),
+            _ => (
+                format!("{name} takes nothing, it is a source"),
+                "take the ! before it out",
+            ),
+        };
+        let span = match &end.node {
+            crate::description::syntax::Node::Named(name) => name.span,
+            _ => element.factory.span,
+        };
+        return Err(texts.error(span, message).help(help));
+    }
+    if let Some(pad) = &end.pad {
+        templates.retain(|template| fits(template.name_template(), &pad.text));
+        if templates.is_empty() {
+            return Err(unknown_pad(texts, element, pad, &factory, direction));
+        }
+    }
+    let mut caps = gst::Caps::new_empty();
+    for template in &templates {
+        caps.merge(template.caps());
+    }
+    Ok(Some(Side {
+        element,
+        factory,
+        direction,
+        caps,
+    }))
+}
+
+/// Whether `video_0` may be a pad of the template `video_%u`.
+fn fits(template: &str, pad: &str) -> bool {
+    let mut rest = pad;
+    for (index, part) in template.split('%').enumerate() {
+        let fixed = match index {
+            0 => part,
+            // The letter of the format, and what follows.
+            _ => {
+                let filled = |c: char| c.is_ascii_alphanumeric();
+                rest = match part.starts_with('s') {
+                    true => "",
+                    false => rest.trim_start_matches(filled),
+                };
+                part.get(1..).unwrap_or_default()
+            }
+        };
+        match rest.strip_prefix(fixed) {
+            Some(left) => rest = left,
+            None => return rest.is_empty(),
+        }
+    }
+    rest.is_empty()
+}
+
+fn unknown_pad(
+    texts: &Texts,
+    element: &Element,
+    pad: &Word,
+    factory: &gst::ElementFactory,
+    direction: gst::PadDirection,
+) -> Diagnostic {
+    let names: Vec<String> = templates(factory, direction)
+        .iter()
+        .map(|template| template.name_template().to_owned())
+        .collect();
+    let name = &element.factory.text;
+    let message = format!("{name} has no pad \"{}\"", pad.text);
+    let help = nearest::did_you_mean(&pad.text, names.iter().map(String::as_str))
+        .unwrap_or_else(|| format!("it has {}", names.join(", ")));
+    texts.error(pad.span, message).help(help)
+}
+
+fn unfit_filter(texts: &Texts, word: &Word, filter: &gst::Caps, side: &Side<'_>) -> Diagnostic {
+    let name = &side.element.factory.text;
+    let verb = match side.direction {
+        gst::PadDirection::Src => "gives",
+        _ => "takes",
+    };
+    // The field that is to blame, if without it all would be well.
+    let (media, fields) = parts(&word.text);
+    for field in fields {
+        let text = &word.text[field.clone()];
+        let field_name = text.split('=').next().unwrap_or_default().trim();
+        let mut without = filter.clone();
+        for structure in without.make_mut().iter_mut() {
+            structure.remove_field(field_name);
+        }
+        if side.caps.can_intersect(&without) {
+            let message = format!("{name} {verb} nothing with {}", text.trim());
+            let start = field.start + text.len() - text.trim_start().len();
+            let span = word.span_of(start..start + text.trim().len());
+            let takes = side.direction == gst::PadDirection::Sink;
+            let help =
+                values(&side.caps, field_name, text).unwrap_or_else(|| match &word.text[media] {
+                    "video/x-raw" if takes => format!("put videoconvert before {name}"),
+                    "audio/x-raw" if takes => {
+                        format!("put audioconvert ! audioresample before {name}")
+                    }
+                    _ => format!("gst-inspect-1.0 {name} lists what it {verb}"),
+                });
+            return texts.error(span, message).help(help);
+        }
+    }
+    let span = word.span_of(media.clone());
+    let message = format!("{name} {verb} no {}", &word.text[media]);
+    let media = medias(&side.caps);
+    let near = nearest::nearest(&word.text, media.iter().map(String::as_str));
+    let help = match near {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("it {verb} {}", media.join(", ")),
+    };
+    texts.error(span, message).help(help)
+}
+
+/// The nearest of the texts that a field may have.
+fn values(caps: &gst::Caps, field: &str, text: &str) -> Option<String> {
+    let wanted = text.split('=').nth(1)?.trim();
+    let mut values: Vec<String> = Vec::new();
+    for structure in caps.iter() {
+        let Ok(value) = structure.value(field) else {
+            continue;
+        };
+        if let Ok(list) = value.get::<gst::List>() {
+            values.extend(list.iter().filter_map(|v| v.get::<String>().ok()));
+        } else if let Ok(one) = value.get::<String>() {
+            values.push(one);
+        }
+    }
+    nearest::did_you_mean(wanted, values.iter().map(String::as_str))
+}
+
+/// The media types of caps.
+fn medias(caps: &gst::Caps) -> Vec<String> {
+    if caps.is_any() {
+        return vec!["anything".to_owned()];
+    }
+    let mut medias: Vec<String> = Vec::new();
+    for structure in caps.iter() {
+        let name = structure.name().to_string();
+        if !medias.contains(&name) {
+            medias.push(name);
+        }
+    }
+    if medias.len() > 5 {
+        medias.truncate(5);
+        medias.push("…".to_owned());
+    }
+    medias
+}
+
+fn misfit(texts: &Texts, link: &Link, from: &Side<'_>, to: &Side<'_>) -> Diagnostic {
+    let (gives, takes) = (medias(&from.caps), medias(&to.caps));
+    let (first, second) = (&from.element.factory.text, &to.element.factory.text);
+    let message = format!(
+        "{first} gives {}, and {second} takes {}",
+        gives.join(", "),
+        takes.join(", ")
+    );
+    let all = |medias: &[String], start: &str| medias.iter().all(|m| m.starts_with(start));
+    let raw = |medias: &[String]| medias.iter().any(|m| m.ends_with("/x-raw"));
+    let rtp = |medias: &[String]| all(medias, "application/x-rtp");
+    let help = if all(&gives, "video/") && all(&takes, "audio/")
+        || all(&gives, "audio/") && all(&takes, "video/")
+    {
+        "keep picture and sound in branches of their own".to_owned()
+    } else if rtp(&gives) {
+        format!("put the depayloader before {second}, as rtph264depay")
+    } else if rtp(&takes) && raw(&gives) {
+        "an encoder goes before a payloader, and no payloader into a description".to_owned()
+    } else if raw(&takes) && gives == takes {
+        "put videoconvert or audioconvert in between".to_owned()
+    } else if raw(&takes) {
+        format!("put decodebin before {second}")
+    } else if raw(&gives) {
+        match is_a(&to.factory, "Decoder") || is_a(&to.factory, "Parser") {
+            true => format!("take {second} out, for {first} gives raw media"),
+            false => format!("put an encoder before {second}, as vp8enc or opusenc"),
+        }
+    } else {
+        "put an element in between that makes the one of the other".to_owned()
+    };
+    texts.error(link.span.to(link.span), message).help(help)
+}

@@ -1,0 +1,82 @@
+//! What is wrong with a description, by the elements that are installed here.
+//!
+//! GStreamer's own parser says what it does not like, but neither where nor what to do, and only
+//! the first of all faults. So words are looked up one by one; the parser remains the judge of
+//! what nothing was found in.
+
+mod caps;
+mod elements;
+mod links;
+mod outputs;
+mod packages;
+mod properties;
+mod refusal;
+mod role;
+mod run;
+mod runtime;
+
+use std::path::Path;
+
+use gstreamer as gst;
+
+pub(super) use refusal::launch;
+pub(crate) use role::{Role, role, sent_or_raw};
+pub use run::{Run, run};
+pub(super) use runtime::Names;
+
+use crate::description::{Description, Diagnostic, Parameters, Place, Severity};
+
+/// Reads a description and tells everything that is wrong with it, in the order of the text.
+pub fn examine(path: &Path, parameters: &Parameters) -> (Description, Vec<Diagnostic>) {
+    complete(Description::examine(path, parameters))
+}
+
+/// As [`examine`], with the text of the file itself given.
+pub(crate) fn examine_text(path: &Path, text: &str) -> (Description, Vec<Diagnostic>) {
+    complete(Description::examine_text(path, text))
+}
+
+fn complete(
+    (description, mut diagnostics): (Description, Vec<Diagnostic>),
+) -> (Description, Vec<Diagnostic>) {
+    diagnostics.extend(check(&description));
+    if !diagnostics.iter().any(Diagnostic::is_error) {
+        diagnostics.extend(launch(&description).err());
+    }
+    sort(&description, &mut diagnostics);
+    (description, diagnostics)
+}
+
+/// What is wrong with the elements of a description that is right as far as words go.
+pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
+    if let Err(error) = gst::init() {
+        tracing::error!(%error, "GStreamer cannot start");
+        return Vec::new();
+    }
+    let mut diagnostics = elements::check(description);
+    diagnostics.extend(properties::check(description));
+    diagnostics.extend(caps::check(description));
+    diagnostics.extend(links::check(description));
+    diagnostics.extend(outputs::check(description));
+    diagnostics
+}
+
+/// An error of an output.
+pub(super) fn of_output(description: &Description, output: &str, message: &str) -> Diagnostic {
+    let graph = &description.graph;
+    let place = match graph.named(output) {
+        Some(index) => {
+            let span = graph.elements[index].factory.span;
+            return description.texts.error(span, message);
+        }
+        None => Place::of_file(&description.path),
+    };
+    Diagnostic::new(place, Severity::Error, message)
+}
+
+/// In the order of the text; what is told twice of one place is told once.
+fn sort(description: &Description, diagnostics: &mut Vec<Diagnostic>) {
+    let file = |path: &Path| description.files.iter().position(|file| file == path);
+    diagnostics.sort_by_key(|d| (file(&d.place.path), d.place.line, d.place.column));
+    diagnostics.dedup_by(|a, b| a.place == b.place && a.message == b.message);
+}

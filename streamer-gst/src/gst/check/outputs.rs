@@ -1,0 +1,220 @@
+//! What the outputs carry, as far as it shows without running: raw media, RTP, a codec browsers
+//! do not know; and sinks and payloaders that were left in.
+
+use gstreamer as gst;
+
+use super::caps::parse;
+use super::elements::{factory, is_a};
+use crate::description::syntax::{Element, Graph};
+use crate::description::{Description, Diagnostic, Span, Texts};
+
+/// What can be sent.
+pub(super) const SENT: [&str; 4] = ["video/x-vp8", "video/x-vp9", "video/x-h264", "audio/x-opus"];
+
+pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
+    let (texts, graph) = (&description.texts, &description.graph);
+    let mut diagnostics = Vec::new();
+    let outputs = graph.elements.iter().enumerate();
+    for (index, output) in outputs.filter(|(_, element)| element.is_output()) {
+        diagnostics.extend(check_output(texts, graph, index, output));
+    }
+    for element in &graph.elements {
+        let Some(factory) = factory(element) else {
+            continue;
+        };
+        let name = &element.factory.text;
+        let span = element.factory.span;
+        if is_a(&factory, "Payloader") && !told(&diagnostics, texts, span) {
+            let warning = texts.warning(
+                span,
+                format!("{name} makes RTP, which outputs do by themselves"),
+            );
+            diagnostics.push(warning.help("take it out, with everything behind it"));
+        } else if is_a(&factory, "Sink") {
+            let warning = texts.warning(span, format!("{name} plays or stores on this machine"));
+            diagnostics.push(warning.help("browsers get what the outputs carry; take it out"));
+        }
+    }
+    diagnostics
+}
+
+fn told(diagnostics: &[Diagnostic], texts: &Texts, span: Span) -> bool {
+    let place = texts.place(span);
+    diagnostics
+        .iter()
+        .any(|diagnostic| *diagnostic.place == place)
+}
+
+/// What an output carries for sure, and where that is decided.
+struct Carried<'a> {
+    caps: gst::Caps,
+    element: Option<&'a Element>,
+    span: Span,
+    /// Caps behind the encoder that say more.
+    filters: Vec<gst::Caps>,
+}
+
+/// Goes up from an element to the first that says what it carries.
+fn carried(graph: &Graph, output: usize) -> Option<Carried<'_>> {
+    let mut filters = Vec::new();
+    let mut index = output;
+    // A loop of links would be endless.
+    for _ in 0..graph.elements.len() {
+        let mut links = graph.links.iter();
+        let link = links.find(|link| graph.element_at(&link.to) == Some(index))?;
+        if let Some(caps) = &link.caps {
+            let parsed = parse(caps)?;
+            if filters.is_empty() && !parsed.is_any() {
+                let from = graph
+                    .element_at(&link.from)
+                    .map(|from| &graph.elements[from]);
+                let passes = from.is_none_or(|from| gives(from).is_none_or(|c| c.is_any()));
+                if passes {
+                    return Some(Carried {
+                        caps: parsed,
+                        element: None,
+                        span: caps.span,
+                        filters,
+                    });
+                }
+            }
+            filters.push(parsed);
+        }
+        index = graph.element_at(&link.from)?;
+        let element = &graph.elements[index];
+        let caps = gives(element)?;
+        if !caps.is_any() {
+            return Some(Carried {
+                caps,
+                element: Some(element),
+                span: element.factory.span,
+                filters,
+            });
+        }
+        // Only what hands on what it gets.
+        if !matches!(
+            element.factory.text.as_str(),
+            "queue" | "queue2" | "tee" | "identity" | "clocksync" | "capsfilter" | "valve"
+        ) {
+            return None;
+        }
+    }
+    None
+}
+
+/// What an element gives for sure, by itself or by what it hands on.
+pub(super) fn carries(graph: &Graph, index: usize) -> Option<gst::Caps> {
+    let caps = gives(&graph.elements[index])?;
+    match caps.is_any() {
+        true => carried(graph, index).map(|carried| carried.caps),
+        false => Some(caps),
+    }
+}
+
+/// Everything an element may give.
+fn gives(element: &Element) -> Option<gst::Caps> {
+    let factory = factory(element)?;
+    let mut caps = gst::Caps::new_empty();
+    for template in factory.static_pad_templates().iter() {
+        if template.direction() == gst::PadDirection::Src {
+            caps.merge(template.caps());
+        }
+    }
+    (!caps.is_empty()).then_some(caps)
+}
+
+fn check_output(
+    texts: &Texts,
+    graph: &Graph,
+    index: usize,
+    output: &Element,
+) -> Option<Diagnostic> {
+    let fed = graph
+        .links
+        .iter()
+        .any(|link| graph.element_at(&link.to) == Some(index));
+    let name = output.name()?;
+    if !fed {
+        let broken = graph.breaks.iter().any(|(_, after)| *after == index);
+        let error = texts.error(
+            output.factory.span,
+            format!("nothing is linked to the output {name}"),
+        );
+        return (!broken).then(|| error.help("write … ! tee before its name"));
+    }
+    let carried = carried(graph, index)?;
+    let mut caps = carried.caps.clone();
+    for filter in &carried.filters {
+        caps = caps.intersect(filter);
+    }
+    if caps.is_empty() || caps.is_any() {
+        return None;
+    }
+    let medias: Vec<_> = caps.iter().map(|s| s.name().to_string()).collect();
+    let all = |test: &dyn Fn(&str) -> bool| medias.iter().all(|media| test(media));
+    let what = carried
+        .element
+        .map_or("these caps", |e| e.factory.text.as_str());
+    if all(&|media| media.ends_with("/x-raw") || media == "video/x-bayer") {
+        let encoder = match name {
+            "audio" => "opusenc",
+            _ => "vp8enc deadline=1",
+        };
+        let error = texts.error(
+            output.factory.span,
+            format!("the output {name} carries raw media from {what}"),
+        );
+        return Some(
+            error
+                .help(format!(
+                    "put an encoder before it: {encoder} ! tee name={name}"
+                ))
+                .related(texts.place(carried.span), "raw media"),
+        );
+    }
+    if all(&|media| media.starts_with("application/x-rtp")) {
+        let message = format!("{what} makes RTP, and outputs carry encoded frames");
+        return Some(
+            texts
+                .error(carried.span, message)
+                .help("take the payloader out"),
+        );
+    }
+    let sent = |media: &str| SENT.contains(&media);
+    if all(&|media| !sent(media)) {
+        let message = format!("browsers do not play {}, which {what} gives", medias[0]);
+        return Some(
+            texts
+                .error(carried.span, message)
+                .help("encode as VP8, VP9, H.264 or Opus, or decode and encode again"),
+        );
+    }
+    let kind = if name == "audio" { "audio/" } else { "video/" };
+    if all(&|media| !media.starts_with(kind)) {
+        let message = format!("the output {name} carries {} from {what}", medias[0]);
+        let span = output
+            .property("name")
+            .map_or(output.factory.span, |p| p.value.span);
+        let other = if name == "audio" { "video" } else { "audio" };
+        return Some(texts.error(span, message).help(format!("name it {other}")));
+    }
+    let encoder = carried.element.filter(|e| e.factory.text == "x264enc")?;
+    let stated = carried.filters.iter().flat_map(|caps| caps.iter());
+    let profile = stated
+        .filter_map(|s| s.get::<String>("profile").ok())
+        .next();
+    let span = encoder.factory.span;
+    let diagnostic = match profile.as_deref() {
+        Some("constrained-baseline" | "baseline") => return None,
+        Some(profile) => {
+            let message =
+                format!("browsers are promised H.264 constrained-baseline, not {profile}");
+            texts.error(span, message)
+        }
+        None => {
+            let message = "x264enc may choose a profile that does not play in every browser";
+            texts.warning(span, message)
+        }
+    };
+    Some(diagnostic.help("put ! video/x-h264,profile=constrained-baseline behind it"))
+}

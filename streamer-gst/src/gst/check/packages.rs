@@ -1,0 +1,295 @@
+//! Which Debian package ships an element that is not installed.
+
+/// Elements people use, by the package of Debian 12 that ships them.
+const PACKAGES: &[(&str, &[&str])] = &[
+    (
+        "libgstreamer1.0-0",
+        &[
+            "capsfilter",
+            "clocksync",
+            "concat",
+            "fakesink",
+            "fakesrc",
+            "fdsrc",
+            "filesink",
+            "filesrc",
+            "funnel",
+            "identity",
+            "input-selector",
+            "multiqueue",
+            "output-selector",
+            "queue",
+            "queue2",
+            "tee",
+            "typefind",
+            "valve",
+        ],
+    ),
+    (
+        "gstreamer1.0-plugins-base",
+        &[
+            "adder",
+            "appsink",
+            "appsrc",
+            "audioconvert",
+            "audiomixer",
+            "audiorate",
+            "audioresample",
+            "audiotestsrc",
+            "compositor",
+            "decodebin",
+            "decodebin3",
+            "encodebin",
+            "oggdemux",
+            "oggmux",
+            "opusdec",
+            "opusenc",
+            "parsebin",
+            "playbin",
+            "rawvideoparse",
+            "tcpclientsrc",
+            "tcpserversink",
+            "tcpserversrc",
+            "theoradec",
+            "theoraenc",
+            "uridecodebin",
+            "urisourcebin",
+            "videoconvert",
+            "videoconvertscale",
+            "videorate",
+            "videoscale",
+            "videotestsrc",
+            "volume",
+            "vorbisdec",
+            "vorbisenc",
+        ],
+    ),
+    (
+        "gstreamer1.0-plugins-good",
+        &[
+            "aacparse",
+            "alpha",
+            "autoaudiosink",
+            "autoaudiosrc",
+            "autovideosink",
+            "autovideosrc",
+            "avidemux",
+            "deinterlace",
+            "flacdec",
+            "flacenc",
+            "flacparse",
+            "flvdemux",
+            "gamma",
+            "gdkpixbufoverlay",
+            "imagefreeze",
+            "interleave",
+            "jpegdec",
+            "jpegenc",
+            "lamemp3enc",
+            "level",
+            "matroskademux",
+            "matroskamux",
+            "mp4mux",
+            "mpegaudioparse",
+            "mpg123audiodec",
+            "multifilesrc",
+            "pngdec",
+            "pngenc",
+            "pulsesink",
+            "pulsesrc",
+            "qtdemux",
+            "rtpbin",
+            "rtph264depay",
+            "rtph264pay",
+            "rtpjitterbuffer",
+            "rtpopusdepay",
+            "rtpopuspay",
+            "rtpvp8depay",
+            "rtpvp8pay",
+            "rtpvp9pay",
+            "rtspsrc",
+            "souphttpsrc",
+            "udpsink",
+            "udpsrc",
+            "v4l2h264enc",
+            "v4l2sink",
+            "v4l2src",
+            "videobalance",
+            "videobox",
+            "videocrop",
+            "videoflip",
+            "videomixer",
+            "vp8dec",
+            "vp8enc",
+            "vp9dec",
+            "vp9enc",
+            "wavparse",
+            "webmmux",
+            "ximagesrc",
+            "y4menc",
+        ],
+    ),
+    (
+        "gstreamer1.0-plugins-bad",
+        &[
+            "av1enc",
+            "av1parse",
+            "codecalphademux",
+            "faad",
+            "h264parse",
+            "h264timestamper",
+            "h265parse",
+            "hlsdemux",
+            "interlace",
+            "jpegparse",
+            "mpegpsdemux",
+            "mpegtsmux",
+            "nvh264dec",
+            "nvh264enc",
+            "openh264dec",
+            "openh264enc",
+            "opusparse",
+            "rfbsrc",
+            "rtmp2src",
+            "rtmpsrc",
+            "srtsink",
+            "srtsrc",
+            "tsdemux",
+            "tsparse",
+            "uvch264src",
+            "v4l2slh264dec",
+            "vah264dec",
+            "vah264enc",
+            "vapostproc",
+            "voaacenc",
+            "vp9parse",
+            "waylandsink",
+            "webrtcbin",
+            "webrtcdsp",
+            "x265enc",
+            "zbar",
+        ],
+    ),
+    (
+        "gstreamer1.0-plugins-ugly",
+        &["a52dec", "asfdemux", "dvdreadsrc", "mpeg2dec", "x264enc"],
+    ),
+    (
+        "gstreamer1.0-x",
+        &[
+            "clockoverlay",
+            "textoverlay",
+            "textrender",
+            "timeoverlay",
+            "ximagesink",
+            "xvimagesink",
+        ],
+    ),
+    ("gstreamer1.0-alsa", &["alsamidisrc", "alsasink", "alsasrc"]),
+    (
+        "gstreamer1.0-gl",
+        &[
+            "gldownload",
+            "gleffects",
+            "glimagesink",
+            "gltestsrc",
+            "glupload",
+            "glvideomixer",
+        ],
+    ),
+    ("gstreamer1.0-gtk3", &["gtkglsink", "gtksink"]),
+    (
+        "gstreamer1.0-libav",
+        &["avdec_aac", "avdec_h264", "avdec_h265", "avenc_aac"],
+    ),
+    ("gstreamer1.0-libcamera", &["libcamerasrc"]),
+    ("gstreamer1.0-nice", &["nicesink", "nicesrc"]),
+    (
+        "gstreamer1.0-pipewire",
+        &["pipewiredeviceprovider", "pipewiresink", "pipewiresrc"],
+    ),
+    ("gstreamer1.0-rtsp", &["rtspclientsink"]),
+    (
+        "gstreamer1.0-vaapi",
+        &[
+            "vaapidecodebin",
+            "vaapih264dec",
+            "vaapih264enc",
+            "vaapih265enc",
+            "vaapipostproc",
+            "vaapivp8enc",
+        ],
+    ),
+];
+
+/// Elements that are too many to be listed, by what their names begin with.
+const FAMILIES: &[(&str, &str)] = &[
+    ("avdec_", "gstreamer1.0-libav"),
+    ("avenc_", "gstreamer1.0-libav"),
+    ("avmux_", "gstreamer1.0-libav"),
+    ("vaapi", "gstreamer1.0-vaapi"),
+];
+
+/// The package that ships an element.
+pub(super) fn package_of(element: &str) -> Option<&'static str> {
+    let listed = PACKAGES
+        .iter()
+        .find(|(_, elements)| elements.contains(&element));
+    listed.map(|(package, _)| *package).or_else(|| {
+        let family = FAMILIES
+            .iter()
+            .find(|(start, _)| element.starts_with(start));
+        family.map(|(_, package)| *package)
+    })
+}
+
+/// All elements in the table.
+pub(super) fn known() -> impl Iterator<Item = &'static str> {
+    let all = PACKAGES.iter().flat_map(|(_, elements)| elements.iter());
+    all.copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use gstreamer as gst;
+    use gstreamer::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_element_that_is_here_comes_from_the_package_of_the_table() {
+        gst::init().unwrap();
+        let mut compared = 0;
+        for (package, elements) in PACKAGES {
+            // Not Debian, or not installed: then there is nothing to compare with.
+            let Ok(listed) = Command::new("dpkg").args(["-L", package]).output() else {
+                return;
+            };
+            let files = String::from_utf8_lossy(&listed.stdout).into_owned();
+            for element in *elements {
+                let factory = gst::ElementFactory::find(element);
+                let Some(plugin) = factory.and_then(|factory| factory.plugin()) else {
+                    continue;
+                };
+                let file = plugin.filename().unwrap();
+                let name = file.file_name().unwrap().to_string_lossy().into_owned();
+                assert!(
+                    files.contains(&name),
+                    "{element} is in {name}, not in {package}"
+                );
+                compared += 1;
+            }
+        }
+        assert!(compared >= 80, "only {compared} were compared");
+        assert!(known().count() >= 150);
+    }
+
+    #[test]
+    fn families_of_elements_need_no_list() {
+        assert_eq!(package_of("avdec_mpeg4"), Some("gstreamer1.0-libav"));
+        assert_eq!(package_of("x264enc"), Some("gstreamer1.0-plugins-ugly"));
+        assert_eq!(package_of("nosuchelement"), None);
+    }
+}

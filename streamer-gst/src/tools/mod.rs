@@ -1,0 +1,68 @@
+//! Tools for people who write descriptions: what `streamer-gst` does beside running streams.
+
+mod check;
+mod export;
+mod import;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+pub use check::Check;
+pub use export::Export;
+pub use import::Import;
+
+use crate::description::{Diagnostic, Parameters};
+
+/// Values of parameters as a command line gives them, with the environment behind.
+fn parameters(arguments: &[String]) -> Result<Parameters, String> {
+    Parameters::from_arguments(arguments).map(Parameters::environment)
+}
+
+/// Prints a result. Who reads may have left already, as `head` does.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints what is wrong, in colour where that is welcome (see no-color.org).
+fn tell(mut out: impl Write + IsTerminal, diagnostics: &[Diagnostic]) {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = !plain && out.is_terminal();
+    for diagnostic in diagnostics {
+        let _ = writeln!(out, "{}\n", diagnostic.render(colour));
+    }
+}
+
+/// Says why a tool did nothing.
+fn fail(tool: &str, why: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "streamer-gst {tool}: {why}");
+    ExitCode::FAILURE
+}
+
+/// A word as a shell has to be given it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=,%+@-".contains(c);
+    if word == "!" || !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_when_a_shell_would_act_on_them() {
+        for (word, shown) in [
+            ("!", "!"),
+            ("video/x-raw,width=640", "video/x-raw,width=640"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("", "''"),
+            ("x=$(y)", "'x=$(y)'"),
+            ("width=[2,1280]", "'width=[2,1280]'"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Descriptions with a fault each, `broken/NAME.launch`, beside what is said about them; and those
+//! of `whole.txt`, about which there is nothing to say. After a change of a message:
+//! `INSTA_UPDATE=always cargo test -p streamer-gst --test broken`.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its files has failed"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use streamer_gst::description::{Description, Diagnostic, Parameters};
+use streamer_gst::gst::check;
+
+fn examine(path: &Path) -> (Description, Vec<Diagnostic>) {
+    check::examine(path, &Parameters::default())
+}
+
+fn descriptions(directory: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ext| ext == "launch"));
+    paths.sort();
+    paths
+}
+
+#[test]
+fn every_broken_description_is_explained_at_the_right_place() {
+    // Paths in the renderings are relative to the crate.
+    let paths = descriptions("tests/broken");
+    assert!(paths.len() >= 60, "only {}", paths.len());
+    for path in paths {
+        let (_, diagnostics) = examine(&path);
+        assert!(!diagnostics.is_empty(), "{} is not broken", path.display());
+        let rendered: Vec<_> = diagnostics.iter().map(|d| d.render(false)).collect();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        insta::with_settings!({
+            snapshot_path => "broken",
+            prepend_module_to_snapshot => false,
+            omit_expression => true,
+        }, {
+            insta::assert_snapshot!(name, rendered.join("\n\n"));
+        });
+        for diagnostic in diagnostics {
+            assert!(diagnostic.to_string().len() <= 240);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_said_about_what_gstreamer_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("whole.launch");
+    let texts = include_str!("whole.txt").split("\n\n");
+    assert!(texts.clone().count() > 50);
+    for text in texts {
+        fs::write(&path, text).unwrap();
+        let (_, diagnostics) = examine(&path);
+        assert_eq!(diagnostics, [], "{text}");
+    }
+}
+
+#[test]
+fn nothing_is_said_about_the_descriptions_that_are_shipped() {
+    for path in descriptions("../pipelines") {
+        let (_, diagnostics) = examine(&path);
+        assert_eq!(diagnostics, [], "{}", path.display());
+    }
+}

@@ -1,0 +1,207 @@
+//! The tools beside `run`, as a person calls them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const PICTURE: &str = "videotestsrc num-buffers=30 pattern=${pattern:-ball}\n\
+    ! 'video/x-raw,format=(string)I420,width=64,height=64'\n\
+    ! timeoverlay \"font-desc=${font:-Sans, 12}\" time-mode=stream-time\n\
+    ! vp8enc deadline=1 ! tee name=video allow-not-linked=true\n";
+const SOUND: &str =
+    "audiotestsrc num-buffers=30 ! opusenc ! tee name=audio allow-not-linked=true\n";
+
+fn tool(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_streamer-gst"))
+        .args(arguments)
+        .current_dir(directory)
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn check_tells_by_its_status_whether_all_is_well() {
+    let broken = "videotestsrc ! vp8encc\n";
+    let directory = directory(&[("good.launch", PICTURE), ("bad.launch", broken)]);
+    let good = tool(directory.path(), &["check", "good.launch"]);
+    assert!(good.status.success());
+    assert_eq!(stdout(&good), "good.launch: ok\n");
+    let both = tool(directory.path(), &["check", "good.launch", "bad.launch"]);
+    assert_eq!(both.status.code(), Some(1));
+    assert!(stdout(&both).contains("did you mean vp8enc?"));
+    assert!(
+        !stdout(&both).contains('\u{1b}'),
+        "colours belong to terminals"
+    );
+    let missing = tool(directory.path(), &["check", "none.launch"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stdout(&missing).contains("there is no such file"));
+}
+
+#[test]
+fn check_prints_json_for_editors() {
+    let directory = directory(&[("a.launch", "videotestsrc\n  ! vp8encc\n")]);
+    let output = tool(directory.path(), &["check", "--json", "a.launch"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let first = &json[0];
+    assert_eq!(first["file"], "a.launch");
+    assert_eq!((&first["line"], &first["column"]), (&2.into(), &5.into()));
+    assert_eq!(first["end_column"], 12);
+    assert_eq!(first["severity"], "error");
+    let good = tool(directory.path(), &["check", "--json", "a.launch", "x=1"]);
+    assert_eq!(good.status.code(), Some(1));
+}
+
+#[test]
+fn check_plays_and_says_what_the_outputs_carry() {
+    let raw = "filesrc location=a.y4m ! decodebin ! tee name=video allow-not-linked=true\n";
+    let both = format!("{PICTURE}{SOUND}");
+    let directory = directory(&[("both.launch", &both), ("raw.launch", raw)]);
+    let encode = "gst-launch-1.0 -q videotestsrc num-buffers=30 ! y4menc ! filesink location=a.y4m";
+    let made = Command::new("sh")
+        .args(["-c", encode])
+        .current_dir(directory.path())
+        .status();
+    assert!(made.unwrap().success());
+    let output = tool(directory.path(), &["check", "--run", "5s", "both.launch"]);
+    assert_eq!(stdout(&output), "both.launch: ok (video VP8, audio opus)\n");
+    let output = tool(directory.path(), &["check", "--run", "5s", "raw.launch"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stdout(&output).contains("carries raw media"),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
+fn errors_of_a_running_pipeline_point_to_their_element() {
+    let camera = "videotestsrc ! fakesink\n\
+        v4l2src device=${device:-/dev/video0} ! videoconvert ! vp8enc\n\
+        ! tee name=video allow-not-linked=true\n";
+    let file = "filesrc location=none.webm ! decodebin ! videoconvert ! vp8enc\n\
+        ! tee name=video allow-not-linked=true\n";
+    let directory = directory(&[("camera.launch", camera), ("file.launch", file)]);
+    let arguments = ["check", "--run", "2s", "camera.launch", "device=/dev/none"];
+    let output = stdout(&tool(directory.path(), &arguments));
+    assert!(output.contains("camera.launch:2:1"), "{output}");
+    assert!(
+        output.contains("streamer-gst devices lists cameras"),
+        "{output}"
+    );
+    let output = stdout(&tool(
+        directory.path(),
+        &["check", "--run", "2s", "file.launch"],
+    ));
+    assert!(
+        output.contains("file.launch:1:1") && output.contains("none.webm"),
+        "{output}"
+    );
+}
+
+#[test]
+fn an_exported_description_runs_in_a_shell() {
+    let include = format!("{PICTURE}#: include parts/sound.launch\n");
+    let directory = directory(&[
+        ("pipes/a.launch", &include),
+        ("pipes/parts/sound.launch", SOUND),
+    ]);
+    let value = "text=x";
+    for arguments in [
+        &["export", "pipes/a.launch"][..],
+        &[
+            "export",
+            "pipes/a.launch",
+            "font=Sans ! fakesrc; $(false) 'x'",
+        ],
+        &["export", "--sh", "pipes/a.launch", "pattern=snow"],
+    ] {
+        let line = stdout(&tool(directory.path(), arguments));
+        assert_eq!(line.lines().count(), 1, "{line}");
+        let run = Command::new("timeout")
+            .args(["30", "sh", "-c", "eval \"$1\"", "sh", &line])
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "{line}\n{said}");
+        assert!(!said.contains("WARN"), "{line}\n{said}");
+    }
+    let refused = tool(
+        directory.path(),
+        &["export", "pipes/a.launch", value, "novalue"],
+    );
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
+fn imported_lines_pass_check() {
+    let directory = directory(&[]);
+    for (line, wanted) in [
+        (
+            "gst-launch-1.0 -v videotestsrc ! video/x-raw,width=640,height=480 \
+             ! x264enc tune=zerolatency ! rtph264pay config-interval=1 pt=96 \
+             ! udpsink host=127.0.0.1 port=5000",
+            "constrained-baseline\n  ! tee name=video",
+        ),
+        ("videotestsrc ! autovideosink", "! vp8enc deadline=1"),
+        (
+            "audiotestsrc ! audioconvert ! autoaudiosink",
+            "! opusenc bitrate=64000\n  ! tee name=audio",
+        ),
+        (
+            "webrtcbin name=s videotestsrc ! vp8enc ! rtpvp8pay \
+             ! application/x-rtp,media=video,encoding-name=VP8,payload=96 ! s. \
+             audiotestsrc ! opusenc ! rtpopuspay ! s.",
+            "! opusenc\n  ! tee name=audio",
+        ),
+        (
+            "v4l2src ! \"video/x-raw, width=640\" ! videoconvert ! tee name=t t. ! queue \
+             ! autovideosink t. ! queue ! x264enc ! mp4mux ! filesink location=a.mp4",
+            "tee name=video_2",
+        ),
+        (
+            "videotestsrc ! 'video/x-raw(memory:SystemMemory)' ! jpegenc ! rtpjpegpay ! udpsink",
+            "'video/x-raw(memory:SystemMemory)'",
+        ),
+    ] {
+        let output = tool(directory.path(), &["import", line]);
+        let (text, said) = (stdout(&output), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{line}\n{text}\n{said}");
+        assert_eq!(said, "", "{line}\n{text}");
+        assert!(text.contains(wanted), "{line}\n{text}");
+        assert!(!text.contains("sink") && !text.contains("pay"), "{text}");
+    }
+}
+
+#[test]
+fn import_writes_no_file_over_another() {
+    let directory = directory(&[("a.launch", "# mine\n")]);
+    let arguments = ["import", "videotestsrc ! autovideosink", "-o", "b"];
+    assert!(tool(directory.path(), &arguments).status.success());
+    assert!(directory.path().join("b.launch").is_file());
+    let arguments = ["import", "videotestsrc ! autovideosink", "-o", "a.launch"];
+    assert_eq!(tool(directory.path(), &arguments).status.code(), Some(1));
+    assert_eq!(
+        fs::read_to_string(directory.path().join("a.launch")).unwrap(),
+        "# mine\n"
+    );
+    let unreadable = tool(directory.path(), &["import", "videotestsrc ! 'x"]);
+    assert!(String::from_utf8_lossy(&unreadable.stderr).contains("never closed"));
+}
