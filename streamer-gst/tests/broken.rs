@@ -66,6 +66,19 @@ fn nothing_is_said_about_what_gstreamer_takes() {
 }
 
 #[test]
+fn the_examples_of_the_reference_are_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("example.launch");
+    let reference = include_str!("../../docs/descriptions.md");
+    let examples: Vec<_> = reference.split("```launch\n").skip(1).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        fs::write(&path, example.split("```").next().unwrap()).unwrap();
+        assert_eq!(examine(&path).1, [], "{example}");
+    }
+}
+
+#[test]
 fn nothing_is_said_about_the_descriptions_that_are_shipped() {
     for path in descriptions("../pipelines") {
         let (_, diagnostics) = examine(&path);
