@@ -405,7 +405,7 @@ mod tests {
             "\u{feff}",
         ];
         let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-        for _ in 0..5000 {
+        for _ in 0..1500 {
             let text: String = (0..40)
                 .map(|_| {
                     seed ^= seed << 13;
@@ -414,8 +414,10 @@ mod tests {
                     alphabet[(seed % alphabet.len() as u64) as usize]
                 })
                 .collect();
-            for told in examine(&text).1 {
-                assert!(told.len() <= 240);
+            let (_, diagnostics) = Description::examine_text(Path::new("demo.launch"), &text);
+            for diagnostic in diagnostics {
+                assert!(diagnostic.to_string().len() <= 240);
+                assert!(!diagnostic.render(false).is_empty());
             }
         }
     }
