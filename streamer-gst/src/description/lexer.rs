@@ -169,6 +169,10 @@ impl Lexer<'_> {
                 help,
             );
         }
+        if word.text.starts_with("~/") || word.text.contains("=~/") {
+            let message = "nothing makes a home directory of this ~";
+            self.warning(word.span, message, "write the whole path".to_owned());
+        }
         if word.has_value() && !word.unknown && word.text.contains(['"', '\\']) {
             // A value holds neither; GStreamer would read on in the value.
             self.error(

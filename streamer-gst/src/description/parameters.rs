@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Description;
+use super::nearest::did_you_mean;
+
 /// Where the values of parameters come from, the strongest first.
 ///
 /// Keys are `name`, for all streams, or `stream.name`, for one of them; the latter wins within
@@ -64,9 +67,21 @@ impl Parameters {
         Ok(Self::default().layer(values))
     }
 
-    /// All names that values are given for; of the environment nobody knows what is meant for us.
-    pub fn given(&self) -> impl Iterator<Item = String> {
-        self.layers.iter().flat_map(|layer| layer.keys().cloned())
+    /// A value that none of the descriptions asks for, which must have been meant for something:
+    /// what is wrong, and what may have been meant. Of the environment nobody knows.
+    pub(crate) fn unused<'a>(
+        &self,
+        descriptions: impl IntoIterator<Item = &'a Description>,
+    ) -> Option<(String, Option<String>)> {
+        let names = |one: &'a Description| {
+            let names = one.params.iter().map(|param| param.name.clone());
+            names.flat_map(|name| [format!("{}.{name}", one.name), name])
+        };
+        let known: Vec<String> = descriptions.into_iter().flat_map(names).collect();
+        let mut given = self.layers.iter().flat_map(BTreeMap::keys);
+        let name = given.find(|name| !known.contains(name))?;
+        let help = did_you_mean(name, known.iter().map(String::as_str));
+        Some((format!("no stream has a parameter {name}"), help))
     }
 
     /// The value of a stream's parameter, if anybody gives one.

@@ -1,6 +1,6 @@
 //! `streamer-gst check`: what is wrong with descriptions, before anybody watches them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -40,9 +40,13 @@ impl Check {
         if files.is_empty() {
             return super::fail("check", "name a file");
         }
+        let examine = |file: &String| check::examine(Path::new(file), &parameters);
+        let examined: Vec<_> = files.iter().map(examine).collect();
+        if let Err(why) = super::check_used(&parameters, examined.iter().map(|(one, _)| one)) {
+            return super::fail("check", &why);
+        }
         let mut all = Vec::new();
-        for file in files {
-            let (description, mut diagnostics) = check::examine(&PathBuf::from(&file), &parameters);
+        for (file, (description, mut diagnostics)) in files.iter().zip(examined) {
             let mut carried = String::new();
             if let (Some(time), false) = (self.run, has_errors(&diagnostics)) {
                 let run = check::run(&description, time);

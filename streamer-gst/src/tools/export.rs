@@ -42,6 +42,9 @@ impl Export {
                 return ExitCode::FAILURE;
             }
         };
+        if let Err(why) = super::check_used(&parameters, [&description]) {
+            return super::fail("export", &why);
+        }
         let line = line(&description, self.play);
         if !self.sh {
             super::print(&line);

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use super::quoted;
 use crate::codec::Kind;
-use crate::description::syntax::{Element, End, Graph, Link, Node};
-use crate::description::{self, Diagnostic, EXTENSION, Word};
+use crate::description::syntax::{Element, End, Graph, Node};
+use crate::description::{self, Diagnostic, EXTENSION};
 use crate::gst::check::{self, Role, role, sent_or_raw};
 
 /// How a raw picture becomes an output, as in the descriptions that are shipped.
@@ -85,27 +85,33 @@ impl Import {
 
 /// The description of a line.
 fn import(line: &str) -> Result<String, Vec<Diagnostic>> {
-    let line = line.replace("\\\n", " ");
-    let (words, _) = description::sketch(&without_program(&line))?;
-    let words: Vec<_> = words.iter().map(|word| quoted(&word.text)).collect();
-    let (_, graph) = description::sketch(&words.join(" "))?;
-    Ok(Importer::new(&graph).text())
+    let line = without_program(&line.replace("\\\n", " "));
+    let sketch = description::sketch(&line)?;
+    if let Some(bin) = sketch
+        .graph
+        .elements
+        .iter()
+        .find(|e| e.factory.text == "bin")
+    {
+        let error = sketch
+            .texts
+            .error(bin.factory.span, "bins cannot be imported");
+        return Err(vec![error.help("take the brackets out")]);
+    }
+    Ok(Importer::new(&sketch.graph).text())
 }
 
-/// The line from its first element on.
+/// The line from its first element on: without variables, program and options.
 fn without_program(line: &str) -> String {
     let mut rest = line.trim_start();
     loop {
         let word = rest.split_whitespace().next().unwrap_or_default();
         let program = Path::new(word).file_name().unwrap_or_default();
-        let setting = word.split('=').next().is_some_and(|name| {
-            word.contains('=') && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
-        });
-        if !word.starts_with('-')
-            && !setting
-            && !program.to_string_lossy().starts_with("gst-launch")
-            || word.is_empty()
-        {
+        let variable = word
+            .split_once('=')
+            .is_some_and(|(name, _)| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'));
+        let launch = program.to_string_lossy().starts_with("gst-launch");
+        if !(variable || launch || word.starts_with('-')) {
             return rest.to_owned();
         }
         rest = rest[word.len()..].trim_start();
@@ -132,9 +138,8 @@ impl<'a> Importer<'a> {
         // What is fed by nothing but what is gone goes too, however long the row.
         for _ in 0..graph.elements.len() {
             for index in 0..graph.elements.len() {
-                let mut fed = graph.links.iter();
+                let fed = graph.links.iter();
                 let mut fed = fed
-                    .by_ref()
                     .filter(|link| graph.element_at(&link.to) == Some(index))
                     .peekable();
                 let orphan = fed.peek().is_some() && fed.all(|link| importer.is_gone(&link.from));
@@ -152,38 +157,32 @@ impl<'a> Importer<'a> {
 
     fn text(&mut self) -> String {
         let graph = self.graph;
-        let mut chains = Vec::new();
+        let mut begins = Vec::new();
         for (index, element) in graph.elements.iter().enumerate() {
-            let followed = graph
-                .links
-                .iter()
-                .any(|link| link.to.node == Node::Element(index));
+            let node = Node::Element(index);
+            let followed = graph.links.iter().any(|link| link.to.node == node);
             if !followed && !self.gone[index] {
-                let from = End {
-                    node: Node::Element(index),
-                    pad: None,
-                };
-                chains.push((element.factory.start(), from));
+                begins.push((element.factory.span.start(), End { node, pad: None }));
             }
         }
         for link in &graph.links {
-            if matches!(link.from.node, Node::Named(_) | Node::Url(_)) && !self.is_gone(&link.from)
-            {
-                chains.push((link.start(), link.from.clone()));
+            if let Node::Named(word) | Node::Url(word) = &link.from.node {
+                if !self.is_gone(&link.from) {
+                    begins.push((word.span.start(), link.from.clone()));
+                }
             }
         }
-        chains.sort_by_key(|(start, _)| *start);
-        let chains: Vec<_> = chains
+        begins.sort_by_key(|(start, _)| *start);
+        let chains: Vec<_> = begins
             .into_iter()
             .map(|(_, from)| self.chain(from))
             .collect();
         chains.join("\n")
     }
 
-    /// One chain, a line for each link.
+    /// One chain, a line for each link, and an output at its end.
     fn chain(&mut self, from: End) -> String {
         let mut parts = vec![self.shown(&from)];
-        let mut nodes = vec![from.clone()];
         let mut at = from;
         let mut end = None;
         while let Some(link) = self
@@ -192,52 +191,42 @@ impl<'a> Importer<'a> {
             .iter()
             .find(|link| link.from.node == at.node)
         {
-            end = self.graph.element_at(&link.to);
-            let caps = link
-                .caps
-                .as_ref()
-                .filter(|caps| !caps.text.starts_with("application/"));
+            let caps = link.caps.as_ref();
+            // Those of RTP go with the payloader.
+            let caps = caps.filter(|caps| !caps.text.starts_with("application/"));
+            parts.extend(caps.map(|caps| quoted(&caps.text)));
             if self.is_gone(&link.to) {
-                parts.extend(caps.map(|caps| quoted(&caps.text)));
-                nodes.extend(caps.map(|_| at.clone()));
+                let index = self.graph.element_at(&link.to);
+                end = index.map(|index| role(&self.graph.elements[index]));
                 break;
             }
-            parts.extend(caps.map(|caps| quoted(&caps.text)));
-            nodes.extend(caps.map(|_| link.to.clone()));
             parts.push(self.shown(&link.to));
-            nodes.push(link.to.clone());
             at = link.to.clone();
-            end = None;
             if matches!(at.node, Node::Named(_)) {
                 return joined(&parts);
             }
         }
-        let has_more = self
-            .graph
-            .links
-            .iter()
-            .any(|link| link.from.node == at.node);
-        let named = self
-            .graph
-            .element_at(&at)
-            .and_then(|i| self.graph.elements[i].name());
-        // What is taken up again by its name goes on elsewhere.
-        let taken_up = named.is_some_and(|name| {
-            let mut links = self.graph.links.iter();
-            links.any(|link| matches!(&link.from.node, Node::Named(n) if n.text == name))
-        });
-        if matches!(at.node, Node::Element(_)) && !has_more && taken_up {
+        if end.is_none() && self.is_taken_up(&at) {
             return joined(&parts);
         }
-        let kind = end.map(|end| role(&self.graph.elements[end]));
-        let (last, tail) = self.tail(&at, kind);
-        if last {
-            while parts.len() > 1 && ADAPTERS.contains(&parts[parts.len() - 1].as_str()) {
-                parts.pop();
-            }
+        let (adapts, tail) = self.tail(&at, end);
+        while adapts && parts.len() > 1 && ADAPTERS.contains(&parts[parts.len() - 1].as_str()) {
+            parts.pop();
         }
         parts.extend(tail);
         joined(&parts)
+    }
+
+    /// Whether another chain goes on from an element by its name.
+    fn is_taken_up(&self, end: &End) -> bool {
+        let index = self.graph.element_at(end);
+        index.is_some_and(|index| {
+            let mut links = self.graph.links.iter();
+            links.any(|link| {
+                matches!(link.from.node, Node::Named(_))
+                    && self.graph.element_at(&link.from) == Some(index)
+            })
+        })
     }
 
     /// What makes an output of an element, and whether that adapts the format anew.
@@ -310,19 +299,4 @@ impl<'a> Importer<'a> {
 
 fn joined(parts: &[String]) -> String {
     format!("{}\n", parts.join("\n  ! "))
-}
-
-impl Word {
-    fn start(&self) -> usize {
-        self.span.start()
-    }
-}
-
-impl Link {
-    fn start(&self) -> usize {
-        match &self.from.node {
-            Node::Named(word) | Node::Url(word) => word.start(),
-            Node::Element(_) => self.span.start(),
-        }
-    }
 }

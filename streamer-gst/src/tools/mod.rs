@@ -11,11 +11,23 @@ pub use check::Check;
 pub use export::Export;
 pub use import::Import;
 
-use crate::description::{Diagnostic, Parameters};
+use crate::description::{Description, Diagnostic, Parameters};
 
 /// Values of parameters as a command line gives them, with the environment behind.
 fn parameters(arguments: &[String]) -> Result<Parameters, String> {
     Parameters::from_arguments(arguments).map(Parameters::environment)
+}
+
+/// A value that no description asks for was meant for something.
+fn check_used<'a>(
+    parameters: &Parameters,
+    descriptions: impl IntoIterator<Item = &'a Description>,
+) -> Result<(), String> {
+    match parameters.unused(descriptions) {
+        None => Ok(()),
+        Some((why, None)) => Err(why),
+        Some((why, Some(help))) => Err(format!("{why}; {help}")),
+    }
 }
 
 /// Prints a result. Who reads may have left already, as `head` does.

@@ -403,25 +403,51 @@ impl Parser<'_> {
     }
 
     fn bad(&mut self, word: &Word) {
-        let text = word.text.trim_matches(['\'', '"']);
-        let (message, help) = if text.len() < word.text.len() && token::is_media_type(text) {
+        let text = word.text.as_str();
+        let bare = text.trim_matches(['\'', '"']);
+        let (message, help) = if bare.len() < text.len() && token::is_media_type(bare) {
             (
                 "GStreamer takes no caps in quotes, and these reach it".to_owned(),
-                format!("leave one pair of quotes away: '{text}'"),
+                format!("leave one pair of quotes away: '{bare}'"),
             )
-        } else if word.text.starts_with('-') {
+        } else if matches!(text, "|" | ">" | "->" | "=>" | "→") {
             (
-                format!("{} is an option of gst-launch", word.text),
-                "leave it out".to_owned(),
+                format!("{text} links nothing"),
+                "write ! between elements".to_owned(),
             )
-        } else if word.text.contains(' ') {
+        } else if text.trim().is_empty() {
+            (
+                "this is a word without text".to_owned(),
+                "take it out, or the blank behind a \\ at the end of the line".to_owned(),
+            )
+        } else if text.starts_with("//") || text.starts_with("/*") {
+            (
+                format!("{text} begins no comment here"),
+                "begin the line with #".to_owned(),
+            )
+        } else if matches!(text, "{" | "}" | "[" | "]") {
+            (
+                format!("{text} means nothing to gst-launch"),
+                "take it out; a bin stands between '(' and ')'".to_owned(),
+            )
+        } else if text.starts_with('-') {
+            (
+                format!("{text} looks like an option of gst-launch"),
+                "leave it out; a property is written name=value".to_owned(),
+            )
+        } else if text.contains(' ') {
             (
                 "these quotes make several words one".to_owned(),
                 "leave them away, or put them around one value only".to_owned(),
             )
+        } else if let Some(name) = text.strip_suffix([',', ';']) {
+            (
+                format!("something follows {name} that does not belong there"),
+                format!("write {name} and a blank"),
+            )
         } else {
             (
-                format!("gst-launch can do nothing with \"{}\"", word.text),
+                format!("gst-launch can do nothing with \"{text}\""),
                 "here stands an element, name=value, !, caps or name.".to_owned(),
             )
         };

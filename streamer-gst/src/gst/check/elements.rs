@@ -66,6 +66,9 @@ fn cure(name: &str) -> String {
     if let Some((_, now)) = RENAMED.iter().find(|(old, _)| *old == name) {
         return format!("it is called {now} today");
     }
+    if let Some((property, value)) = name.split_once(':') {
+        return format!("a property is written {property}={value}");
+    }
     let registry = gst::Registry::get();
     let installed = registry.features(gst::ElementFactory::static_type());
     let installed: Vec<_> = installed.iter().map(|feature| feature.name()).collect();

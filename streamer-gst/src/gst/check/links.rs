@@ -257,6 +257,9 @@ fn values(caps: &gst::Caps, field: &str, text: &str) -> Option<String> {
             values.push(one);
         }
     }
+    if values.iter().any(|value| value == wanted) {
+        return Some(format!("it is a text: write '{field}=(string){wanted}'"));
+    }
     nearest::did_you_mean(wanted, values.iter().map(String::as_str))
 }
 

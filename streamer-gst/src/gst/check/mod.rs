@@ -43,7 +43,7 @@ fn complete(
     if !diagnostics.iter().any(Diagnostic::is_error) {
         diagnostics.extend(launch(&description).err());
     }
-    sort(&description, &mut diagnostics);
+    description.sort(&mut diagnostics);
     (description, diagnostics)
 }
 
@@ -72,11 +72,4 @@ pub(super) fn of_output(description: &Description, output: &str, message: &str) 
         None => Place::of_file(&description.path),
     };
     Diagnostic::new(place, Severity::Error, message)
-}
-
-/// In the order of the text; what is told twice of one place is told once.
-fn sort(description: &Description, diagnostics: &mut Vec<Diagnostic>) {
-    let file = |path: &Path| description.files.iter().position(|file| file == path);
-    diagnostics.sort_by_key(|d| (file(&d.place.path), d.place.line, d.place.column));
-    diagnostics.dedup_by(|a, b| a.place == b.place && a.message == b.message);
 }

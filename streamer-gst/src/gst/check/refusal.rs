@@ -43,8 +43,14 @@ fn placed(description: &Description, message: &str) -> Diagnostic {
         .map(|link| link.span)
         .or_else(|| element().map(|element| element.factory.span))
         .or_else(|| whole(&description.words));
+    let pads = link
+        .and_then(|link| ends(description, link, true))
+        .map(|from| {
+            let from = &from.factory.text;
+            format!("gst-inspect-1.0 {from} lists the pads it has, and what they carry")
+        });
     match place {
-        Some(span) => description.texts.error(span, message),
+        Some(span) => description.texts.error(span, message).maybe_help(pads),
         None => Diagnostic::new(
             crate::description::Place::of_file(&description.path),
             crate::description::Severity::Error,

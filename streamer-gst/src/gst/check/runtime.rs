@@ -142,12 +142,11 @@ fn cure(factory: &str, error: &glib::Error, details: &str) -> Option<String> {
         "put videoconvert or audioconvert before the encoder, and look for caps nobody can give"
     } else if details.contains("not-linked") {
         "the next element does not take it: decodebin makes raw media of anything"
-    } else if let Some(kind) = missing(details) {
-        let decoder = match kind {
-            kind if kind.starts_with("H.26") || kind.contains("AAC") => "avdec_h264",
-            _ => "avdec_",
-        };
-        return package_of(decoder).map(|package| format!("install it: apt install {package}"));
+    } else if details.contains("Missing decoder: ") {
+        "install what decodes most formats: apt install gstreamer1.0-libav"
+    } else if let Some((_, rest)) = details.split_once("Missing element: ") {
+        let element = rest.split_whitespace().next().unwrap_or_default();
+        return package_of(element).map(|package| format!("install it: apt install {package}"));
     } else if error.matches(gst::ResourceError::Busy) || details.contains("Device or resource busy")
     {
         "another program has it; close that, or fuser -v FILE names it"
@@ -163,10 +162,4 @@ fn cure(factory: &str, error: &glib::Error, details: &str) -> Option<String> {
         return None;
     };
     Some(help.to_owned())
-}
-
-/// What decoder is missing, as GStreamer says it.
-fn missing(details: &str) -> Option<&str> {
-    let (_, rest) = details.split_once("Missing decoder: ")?;
-    rest.split([' ', '\n']).next()
 }
