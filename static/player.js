@@ -468,10 +468,11 @@ export class Player extends EventTarget {
     }
     if (this.askedAt > 0) {
       if (this.parts.streams.list?.signaling === "unreachable") return this.#hint(this.turn);
-      // A server that is back has forgotten the call, or repeats it only seconds from now.
-      if (performance.now() - this.askedAt > HINT) return void this.#attempt();
     }
-    if (this.parts.streams.stream(this.stream)?.live) this.#hurry();
+    if (!this.parts.streams.stream(this.stream)?.live) return;
+    // A server that is back has forgotten the call, or repeats it only seconds from now.
+    if (this.askedAt > 0 && performance.now() - this.askedAt > HINT) return void this.#attempt();
+    this.#hurry();
   }
 
   /** The next attempt now, if one is pending or the last one was final. */
