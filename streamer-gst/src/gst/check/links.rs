@@ -57,7 +57,7 @@ fn has_always(element: &Element, direction: gst::PadDirection) -> Option<()> {
         .then_some(())
 }
 
-fn templates(
+pub(super) fn templates(
     factory: &gst::ElementFactory,
     direction: gst::PadDirection,
 ) -> Vec<gst::StaticPadTemplate> {
@@ -65,7 +65,10 @@ fn templates(
     let wanted = all
         .iter()
         .filter(|template| template.direction() == direction);
-    wanted.cloned().collect()
+    let mut templates: Vec<_> = wanted.cloned().collect();
+    // Their order changes when the plug-in gets loaded.
+    templates.sort_by_key(gst::StaticPadTemplate::name_template);
+    templates
 }
 
 fn check_link(texts: &Texts, graph: &Graph, link: &Link) -> Result<(), Diagnostic> {

@@ -5,6 +5,7 @@ use gstreamer as gst;
 
 use super::caps::parse;
 use super::elements::{factory, is_a};
+use super::links::templates;
 use crate::description::syntax::{Element, Graph};
 use crate::description::{Description, Diagnostic, Span, Texts};
 
@@ -115,10 +116,8 @@ pub(super) fn carries(graph: &Graph, index: usize) -> Option<gst::Caps> {
 fn gives(element: &Element) -> Option<gst::Caps> {
     let factory = factory(element)?;
     let mut caps = gst::Caps::new_empty();
-    for template in factory.static_pad_templates().iter() {
-        if template.direction() == gst::PadDirection::Src {
-            caps.merge(template.caps());
-        }
+    for template in templates(&factory, gst::PadDirection::Src) {
+        caps.merge(template.caps());
     }
     (!caps.is_empty()).then_some(caps)
 }
