@@ -315,6 +315,8 @@ fn a_wide_camera_is_not_squeezed() {
         "videotestsrc is-live=true ! video/x-raw,format=YUY2,width=1280,height=720,framerate=15/1",
     );
     assert!(shipped.contains(device));
+    // A parameter that is not there any more has no help either.
+    let shipped = shipped.replace("#: param device", "# device");
     let mut streamer = Streamer::start(&[("camera", &shipped.replace(device, wide))]);
     streamer.stream("camera", StreamState::Live);
     let jpeg = streamer.media.image("camera").blocking_recv().unwrap();
