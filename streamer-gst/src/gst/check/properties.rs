@@ -57,8 +57,9 @@ fn unknown(texts: &Texts, element: &Element, property: &Property, names: &[&str]
 fn value(texts: &Texts, property: &Property, pspec: &glib::ParamSpec) -> Option<Diagnostic> {
     let name = &property.name.text;
     if !pspec.flags().contains(glib::ParamFlags::WRITABLE) {
-        let warning = texts.warning(property.name.span, format!("{name} can only be read"));
-        return Some(warning.help("leave it out"));
+        // GStreamer would go on without it, but not without a critical message of GLib.
+        let error = texts.error(property.name.span, format!("{name} can only be read"));
+        return Some(error.help("leave it out"));
     }
     let text = unescaped(&property.value.argument());
     let span = property.value.span;
