@@ -9,6 +9,7 @@ pub mod http;
 pub mod measure;
 pub mod page;
 pub mod process;
+pub mod saved;
 pub mod system;
 pub mod whep;
 

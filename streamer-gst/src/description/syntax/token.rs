@@ -168,9 +168,13 @@ impl Tokenizer<'_> {
 fn goes_on(caps: &str, next: &str) -> bool {
     let caps = caps.trim_end();
     let opened = |open: char, close: char| caps.matches(open).count() > caps.matches(close).count();
-    caps.ends_with([',', ';', '='])
-        || next.starts_with([',', ';', '='])
-        || (opened('{', '}') || opened('[', ']') || opened('(', ')')) && !next.starts_with('!')
+    // A link ends them, whatever they still want.
+    !next.starts_with('!')
+        && (caps.ends_with([',', ';', '='])
+            || next.starts_with([',', ';', '='])
+            || opened('{', '}')
+            || opened('[', ']')
+            || opened('(', ')'))
 }
 
 /// Length of the name at the beginning of a text.
