@@ -14,6 +14,7 @@ enum Flags {
     Check(tools::Check),
     Export(tools::Export),
     Import(tools::Import),
+    Graph(tools::Graph),
 }
 
 #[tokio::main]
@@ -23,6 +24,7 @@ async fn main() -> ExitCode {
         Flags::Check(tool) => tool.run(),
         Flags::Export(tool) => tool.run(),
         Flags::Import(tool) => tool.run(),
+        Flags::Graph(tool) => tool.run(),
     }
 }
 

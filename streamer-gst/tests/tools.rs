@@ -127,6 +127,40 @@ fn errors_of_a_running_pipeline_point_to_their_element() {
 }
 
 #[test]
+fn a_graph_shows_what_is_there_while_it_plays() {
+    let film = "filesrc location=a.y4m ! decodebin ! videoconvert ! vp8enc deadline=1\n\
+        ! tee name=video allow-not-linked=true\n";
+    let missing = film.replace("a.y4m", "none.y4m");
+    let directory = directory(&[("a.launch", film), ("b.launch", &missing)]);
+    let encode = "gst-launch-1.0 -q videotestsrc num-buffers=30 ! y4menc ! filesink location=a.y4m";
+    let made = Command::new("sh")
+        .args(["-c", encode])
+        .current_dir(directory.path())
+        .status();
+    assert!(made.unwrap().success());
+    let played = tool(directory.path(), &["graph", "a.launch", "-o", "a.svg"]);
+    assert!(played.status.success(), "{played:?}");
+    let svg = fs::read_to_string(directory.path().join("a.svg")).unwrap();
+    for wanted in [
+        "y4mdec",
+        "320×240",
+        "video/x-vp8",
+        "deadline=1",
+        "→ viewers",
+    ] {
+        assert!(svg.contains(wanted), "{wanted} is not in {svg}");
+    }
+    assert!(!svg.contains("fakesink"), "what we add is not drawn");
+    let built = stdout(&tool(directory.path(), &["graph", "--static", "a.launch"]));
+    assert!(built.starts_with("<svg ") && !built.contains("y4mdec"));
+    let broken = tool(directory.path(), &["graph", "b.launch"]);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(stdout(&broken).contains("decodebin"), "the rest is drawn");
+    let said = String::from_utf8_lossy(&broken.stderr).into_owned();
+    assert!(said.contains("b.launch:1:1"), "{said}");
+}
+
+#[test]
 fn an_exported_description_runs_in_a_shell() {
     let include = format!("{PICTURE}#: include parts/sound.launch\n");
     let directory = directory(&[

@@ -4,6 +4,7 @@ mod certificate;
 pub mod check;
 mod image;
 mod message;
+mod portrait;
 mod source;
 mod track;
 mod viewer;
@@ -18,6 +19,7 @@ use crate::codec::Codec;
 use crate::engine::Frame;
 
 pub use image::{still_of_file, still_of_frames};
+pub use portrait::portrait;
 pub use source::GstSources;
 pub use viewer::{ViewerSettings, WebRtcEngine};
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod export;
+mod graph;
 mod import;
 
 use std::io::{IsTerminal, Write};
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 
 pub use check::Check;
 pub use export::Export;
+pub use graph::Graph;
 pub use import::Import;
 
 use crate::description::{Description, Diagnostic, Parameters};
