@@ -15,6 +15,7 @@ enum Flags {
     Export(tools::Export),
     Import(tools::Import),
     Graph(tools::Graph),
+    Devices(tools::Devices),
 }
 
 #[tokio::main]
@@ -25,6 +26,7 @@ async fn main() -> ExitCode {
         Flags::Export(tool) => tool.run(),
         Flags::Import(tool) => tool.run(),
         Flags::Graph(tool) => tool.run(),
+        Flags::Devices(tool) => tool.run(),
     }
 }
 

@@ -161,6 +161,30 @@ fn a_graph_shows_what_is_there_while_it_plays() {
 }
 
 #[test]
+fn devices_are_listed_and_their_absence_is_no_failure() {
+    let directory = directory(&[]);
+    let list = Command::new(env!("CARGO_BIN_EXE_streamer-gst"))
+        .arg("devices")
+        .env("DISPLAY", ":4711")
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(list.status.success());
+    let text = stdout(&list);
+    for title in ["Cameras\n", "Screens\n", "Microphones\n"] {
+        assert!(text.contains(title), "{text}");
+    }
+    let screen = text.split_once("X display :4711").unwrap().1;
+    assert!(
+        screen.contains("problem: ") && screen.contains("cure: "),
+        "{text}"
+    );
+    let json = tool(directory.path(), &["devices", "--json"]);
+    let devices: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(devices.is_array());
+}
+
+#[test]
 fn an_exported_description_runs_in_a_shell() {
     let include = format!("{PICTURE}#: include parts/sound.launch\n");
     let directory = directory(&[

@@ -2,6 +2,7 @@
 
 mod certificate;
 pub mod check;
+pub mod devices;
 mod image;
 mod message;
 mod portrait;

@@ -1,14 +1,17 @@
 //! Tools for people who write descriptions: what `streamer-gst` does beside running streams.
 
 mod check;
+mod devices;
 mod export;
 mod graph;
 mod import;
+mod nodes;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 pub use check::Check;
+pub use devices::Devices;
 pub use export::Export;
 pub use graph::Graph;
 pub use import::Import;
