@@ -136,7 +136,7 @@ impl Format {
         let mut line = self.codec.clone();
         match self.layouts.as_slice() {
             [] => {}
-            [few @ ..] if few.len() <= 4 => {
+            few if few.len() <= 4 => {
                 let _ = write!(line, " ({})", few.join(", "));
             }
             many => {

@@ -16,6 +16,7 @@ enum Flags {
     Import(tools::Import),
     Graph(tools::Graph),
     Devices(tools::Devices),
+    Doctor(Box<tools::Doctor>),
 }
 
 #[tokio::main]
@@ -27,6 +28,7 @@ async fn main() -> ExitCode {
         Flags::Import(tool) => tool.run(),
         Flags::Graph(tool) => tool.run(),
         Flags::Devices(tool) => tool.run(),
+        Flags::Doctor(tool) => tool.run(),
     }
 }
 

@@ -185,6 +185,38 @@ fn devices_are_listed_and_their_absence_is_no_failure() {
 }
 
 #[test]
+fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
+    let directory = directory(&[("p/good.launch", PICTURE)]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = taken.local_addr().unwrap().to_string();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let signaling = silent.local_addr().unwrap().to_string();
+    let flags = ["doctor", "--pipelines", "p", "--signaling", &signaling];
+    let text = stdout(&tool(directory.path(), &flags));
+    assert!(text.contains("stream good"), "{text}");
+    assert!(text.contains("does not speak SIP"), "{text}");
+    assert!(text.contains("no answer to OPTIONS within 1 s"), "{text}");
+    let misspelt = PICTURE.replace("vp8enc", "vp8encc");
+    fs::write(directory.path().join("p/bad.launch"), misspelt).unwrap();
+    let flags = [&flags[..], &["--http", &http, "--json"]].concat();
+    let sick = tool(directory.path(), &flags);
+    assert_eq!(sick.status.code(), Some(1));
+    let findings: serde_json::Value = serde_json::from_slice(&sick.stdout).unwrap();
+    let of = |subject: &str| {
+        let mut findings = findings.as_array().unwrap().iter();
+        findings
+            .find(|one| one["subject"] == subject)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(of("stream good")["verdict"], "ok");
+    assert_eq!(of("stream bad")["verdict"], "problem");
+    assert_eq!(of("stream bad")["cure"], "did you mean vp8enc?");
+    assert_eq!(of("port of HTTP")["verdict"], "problem");
+    assert_eq!(of("encoders")["verdict"], "ok");
+}
+
+#[test]
 fn an_exported_description_runs_in_a_shell() {
     let include = format!("{PICTURE}#: include parts/sound.launch\n");
     let directory = directory(&[

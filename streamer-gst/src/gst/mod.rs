@@ -4,6 +4,7 @@ mod certificate;
 pub mod check;
 pub mod devices;
 mod image;
+pub mod installed;
 mod message;
 mod portrait;
 mod source;

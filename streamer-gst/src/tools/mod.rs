@@ -2,6 +2,7 @@
 
 mod check;
 mod devices;
+mod doctor;
 mod export;
 mod graph;
 mod import;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 pub use check::Check;
 pub use devices::Devices;
+pub use doctor::Doctor;
 pub use export::Export;
 pub use graph::Graph;
 pub use import::Import;
