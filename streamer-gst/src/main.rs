@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use streamer_gst::{Config, Error, Server, tools};
 
 /// Runs pipeline descriptions and sends each to many browsers
@@ -17,6 +17,8 @@ enum Flags {
     Graph(tools::Graph),
     Devices(tools::Devices),
     Doctor(Box<tools::Doctor>),
+    Completions(tools::Completions),
+    Man(tools::Man),
 }
 
 #[tokio::main]
@@ -29,6 +31,8 @@ async fn main() -> ExitCode {
         Flags::Graph(tool) => tool.run(),
         Flags::Devices(tool) => tool.run(),
         Flags::Doctor(tool) => tool.run(),
+        Flags::Completions(tool) => tool.run(Flags::command()),
+        Flags::Man(tool) => tool.run(Flags::command()),
     }
 }
 

@@ -217,6 +217,21 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
 }
 
 #[test]
+fn completions_and_manual_pages_know_every_tool() {
+    let directory = directory(&[]);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&tool(directory.path(), &["completions", shell]));
+        assert!(script.contains("doctor") && script.contains("max-viewers"));
+    }
+    let page = stdout(&tool(directory.path(), &["man"]));
+    assert!(page.contains(".TH streamer-gst") && page.contains("devices"));
+    let made = tool(directory.path(), &["man", "--dir", "man"]);
+    assert!(made.status.success(), "{made:?}");
+    let page = fs::read_to_string(directory.path().join("man/streamer-gst-run.1")).unwrap();
+    assert!(page.contains("RUSTICAST"), "{page}");
+}
+
+#[test]
 fn an_exported_description_runs_in_a_shell() {
     let include = format!("{PICTURE}#: include parts/sound.launch\n");
     let directory = directory(&[

@@ -6,6 +6,7 @@ mod doctor;
 mod export;
 mod graph;
 mod import;
+mod manual;
 mod nodes;
 
 use std::io::{IsTerminal, Write};
@@ -17,6 +18,7 @@ pub use doctor::Doctor;
 pub use export::Export;
 pub use graph::Graph;
 pub use import::Import;
+pub use manual::{Completions, Man};
 
 use crate::description::{Description, Diagnostic, Parameters};
 
