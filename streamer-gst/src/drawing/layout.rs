@@ -1,11 +1,13 @@
 //! Where everything in a drawing stands: columns from left to right, headings in line, what is
 //! inside of bins within their boxes, unconnected parts below one another.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::column::{Item, place};
+use super::grid::{BESIDE, Grid, Side, side};
 use super::layers::{Layers, layers};
 use super::measure::{self, HEAD};
+use super::vertices::{Vertices, Way};
 use super::{End, Inside, Link, Node};
 
 /// From one pad of a side to the next; the format on their links has to fit.
@@ -14,10 +16,6 @@ const PITCH: f64 = 58.0;
 const LANE: f64 = 26.0;
 /// Room below a box.
 const BELOW: f64 = 26.0;
-/// Room for a line to change its height.
-const BEND: f64 = 40.0;
-/// Room on both sides of a format.
-const BESIDE: f64 = 16.0;
 /// Between the border of a bin and what is inside.
 pub(super) const INSET: f64 = 16.0;
 /// Sweeps over all columns; they settle after a few.
@@ -115,71 +113,6 @@ impl Block<'_> {
         let place = |pads: &[String]| pads.iter().position(|pad| pad == name);
         let place = place(&self.node.inputs).or_else(|| place(&self.node.outputs));
         HEAD / 2.0 + place.unwrap_or_default() as f64 * PITCH
-    }
-}
-
-/// Nodes and the bin's own pads, numbered together.
-struct Vertices<'a> {
-    inside: &'a Inside,
-    /// Pads that data comes in by, and by which it leaves.
-    ports: Vec<(&'a str, Way)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    In,
-    Out,
-}
-
-impl<'a> Vertices<'a> {
-    fn of(inside: &'a Inside) -> Self {
-        let mut ports = Vec::new();
-        for link in &inside.links {
-            for (end, way) in [(&link.from, Way::In), (&link.to, Way::Out)] {
-                if let End::Own(name) = end {
-                    if !ports.contains(&(name.as_str(), way)) {
-                        ports.push((name.as_str(), way));
-                    }
-                }
-            }
-        }
-        Self { inside, ports }
-    }
-
-    fn count(&self) -> usize {
-        self.inside.nodes.len() + self.ports.len()
-    }
-
-    fn number(&self, end: &End) -> usize {
-        match end {
-            End::Node(number, _) => *number,
-            End::Own(name) => {
-                let place = self.ports.iter().position(|(port, _)| port == name);
-                self.inside.nodes.len() + place.unwrap_or_default()
-            }
-        }
-    }
-
-    fn port(&self, vertex: usize) -> Option<(&'a str, Way)> {
-        let place = vertex.checked_sub(self.inside.nodes.len())?;
-        self.ports.get(place).copied()
-    }
-
-    /// What hangs together, in order of the first vertex.
-    fn parts(&self) -> Vec<Vec<usize>> {
-        let mut part: Vec<usize> = (0..self.count()).collect();
-        for link in &self.inside.links {
-            let (a, b) = (part[self.number(&link.from)], part[self.number(&link.to)]);
-            for one in &mut part {
-                if *one == a.max(b) {
-                    *one = a.min(b);
-                }
-            }
-        }
-        let heads = (0..self.count()).filter(|vertex| part[*vertex] == *vertex);
-        heads
-            .map(|head| (0..self.count()).filter(|v| part[*v] == head).collect())
-            .collect()
     }
 }
 
@@ -353,87 +286,6 @@ fn heights_of(layers: &Layers, heights: &[f64], joints: &[Vec<(usize, f64)>]) ->
         }
     }
     tops
-}
-
-/// Which end of a link its format is written at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    From,
-    To,
-}
-
-/// At the end where no other link is. A bin's own pads have it written outside.
-fn side(link: &Link, links: &[(&Link, usize, usize)]) -> Option<Side> {
-    let (End::Node(from, _), End::Node(..)) = (&link.from, &link.to) else {
-        return None;
-    };
-    let beside = links
-        .iter()
-        .filter(|(other, ..)| matches!(&other.from, End::Node(node, _) if node == from));
-    Some(match beside.count() {
-        1 => Side::From,
-        _ => Side::To,
-    })
-}
-
-/// Left and right edges of the columns, and what is in between.
-struct Grid {
-    left: Vec<f64>,
-    right: Vec<f64>,
-    /// Right of a column and left of it: room for formats.
-    room: Vec<[f64; 2]>,
-}
-
-impl Grid {
-    fn of(
-        layers: &Layers,
-        links: &[(&Link, usize, usize)],
-        bent: &HashSet<usize>,
-        width: impl Fn(usize) -> f64,
-    ) -> Self {
-        let mut grid = Grid {
-            left: Vec::new(),
-            right: Vec::new(),
-            room: Vec::new(),
-        };
-        for column in &layers.columns {
-            let mut room = [0.0_f64; 2];
-            for (link, from, to) in links {
-                let Some(caps) = &link.caps else { continue };
-                let wanted = measure::caps_width(caps) + BESIDE;
-                match side(link, links) {
-                    Some(Side::From) if column.contains(from) => room[0] = room[0].max(wanted),
-                    Some(Side::To) if column.contains(to) => room[1] = room[1].max(wanted),
-                    _ => {}
-                }
-            }
-            grid.room.push(room);
-        }
-        let mut x = 0.0;
-        for (number, column) in layers.columns.iter().enumerate() {
-            if number > 0 {
-                let labels = grid.room[number - 1][0] + grid.room[number][1];
-                x += match bent.contains(&(number - 1)) || labels == 0.0 {
-                    true => labels + BEND,
-                    false => labels,
-                };
-            }
-            grid.left.push(x);
-            x += column.iter().map(|v| width(*v)).fold(0.0, f64::max);
-            grid.right.push(x);
-        }
-        grid
-    }
-
-    /// Where lines may begin to bend right of a column.
-    fn after(&self, column: usize) -> f64 {
-        self.right[column] + self.room[column][0]
-    }
-
-    /// Where lines are level again left of a column.
-    fn before(&self, column: usize) -> f64 {
-        self.left[column] - self.room[column][1]
-    }
 }
 
 #[cfg(test)]

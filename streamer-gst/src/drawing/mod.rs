@@ -2,10 +2,12 @@
 //! is written down ([`svg`]). Nothing here knows GStreamer.
 
 mod column;
+mod grid;
 mod layers;
 mod layout;
 mod measure;
 mod svg;
+mod vertices;
 
 pub use svg::render;
 
