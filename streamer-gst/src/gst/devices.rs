@@ -27,9 +27,11 @@ pub fn monitored() -> Result<Vec<Device>, String> {
         if monitor.start().is_err() {
             return Vec::new();
         }
-        let devices = monitor.devices();
-        monitor.stop();
-        devices.iter().filter_map(device).collect()
+        let devices = monitor.devices().iter().filter_map(device).collect();
+        // Not stopped: PipeWire's provider (0.3.65) corrupts the heap when it is, about every other
+        // time. It ends with the process, which lists devices once.
+        std::mem::forget(monitor);
+        devices
     })
     .ok_or_else(|| "a sound or video server does not answer".to_owned())
 }

@@ -19,10 +19,11 @@ pub struct Devices {
 impl Devices {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let mut found = match devices::monitored() {
-            Ok(found) => found,
-            Err(why) => return super::fail("devices", &why),
-        };
+        let mut found = devices::monitored().unwrap_or_else(|why| {
+            // What is found without it is worth telling all the same.
+            let _ = super::fail("devices", &why);
+            Vec::new()
+        });
         // PipeWire lists what Video4Linux lists as well; the first one is enough.
         let mut paths = BTreeSet::new();
         found.retain(|device| device.path.iter().all(|path| paths.insert(path.clone())));
