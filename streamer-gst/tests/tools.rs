@@ -153,6 +153,8 @@ fn a_graph_shows_what_is_there_while_it_plays() {
     assert!(!svg.contains("fakesink"), "what we add is not drawn");
     let built = stdout(&tool(directory.path(), &["graph", "--static", "a.launch"]));
     assert!(built.starts_with("<svg ") && !built.contains("y4mdec"));
+    let meant = tool(directory.path(), &["graph", "--static", "a.launch", "x=1"]);
+    assert_eq!(meant.status.code(), Some(1));
     let broken = tool(directory.path(), &["graph", "b.launch"]);
     assert_eq!(broken.status.code(), Some(1));
     assert!(stdout(&broken).contains("decodebin"), "the rest is drawn");

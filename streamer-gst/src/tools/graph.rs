@@ -48,6 +48,9 @@ impl Graph {
                 return ExitCode::FAILURE;
             }
         };
+        if let Err(why) = super::check_used(&parameters, [&description]) {
+            return super::fail("graph", &why);
+        }
         if let Err(why) = crate::gst::Timeline::begin() {
             return super::fail("graph", &why);
         }
