@@ -6,6 +6,8 @@ pub mod agent;
 pub mod codec;
 mod config;
 pub mod description;
+pub mod device;
+pub mod drawing;
 pub mod engine;
 mod error;
 pub mod fanout;

@@ -15,7 +15,7 @@ const RESERVED: u64 = 128 + DEPARTING as u64 * PER_VIEWER;
 /// viewers fit, at most `wanted` and at least one.
 pub fn viewers(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let needed = RESERVED + PER_VIEWER.saturating_mul(wanted as u64);
+    let needed = needed(wanted);
     let mut soft = limit.current.unwrap_or(u64::MAX);
     if soft < needed {
         let raised = needed.min(limit.maximum.unwrap_or(u64::MAX));
@@ -35,6 +35,35 @@ pub fn viewers(wanted: usize) -> usize {
         tracing::warn!("the limit of {soft} open files leaves room for {viewers} viewers at most");
     }
     viewers
+}
+
+/// What the limit of descriptors is enough for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The limit, as far as it can be raised.
+    pub descriptors: u64,
+    /// Viewers that are wanted.
+    pub wanted: usize,
+    /// Viewers that fit.
+    pub viewers: usize,
+    /// The limit that would do.
+    pub needed: u64,
+}
+
+/// How many of `wanted` viewers would fit; nothing is changed.
+pub fn room(wanted: usize) -> Room {
+    let limit = getrlimit(Resource::Nofile);
+    let descriptors = limit.maximum.unwrap_or(u64::MAX);
+    Room {
+        descriptors,
+        wanted,
+        viewers: fitting(descriptors, wanted),
+        needed: needed(wanted),
+    }
+}
+
+fn needed(wanted: usize) -> u64 {
+    RESERVED + PER_VIEWER.saturating_mul(wanted as u64)
 }
 
 fn fitting(descriptors: u64, wanted: usize) -> usize {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use streamer_gst::{Config, Error, Server, tools};
 
 /// Runs pipeline descriptions and sends each to many browsers
@@ -14,6 +14,11 @@ enum Flags {
     Check(tools::Check),
     Export(tools::Export),
     Import(tools::Import),
+    Graph(tools::Graph),
+    Devices(tools::Devices),
+    Doctor(Box<tools::Doctor>),
+    Completions(tools::Completions),
+    Man(tools::Man),
 }
 
 #[tokio::main]
@@ -23,6 +28,11 @@ async fn main() -> ExitCode {
         Flags::Check(tool) => tool.run(),
         Flags::Export(tool) => tool.run(),
         Flags::Import(tool) => tool.run(),
+        Flags::Graph(tool) => tool.run(),
+        Flags::Devices(tool) => tool.run(),
+        Flags::Doctor(tool) => tool.run(),
+        Flags::Completions(tool) => tool.run(Flags::command()),
+        Flags::Man(tool) => tool.run(Flags::command()),
     }
 }
 

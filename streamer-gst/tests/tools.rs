@@ -127,6 +127,113 @@ fn errors_of_a_running_pipeline_point_to_their_element() {
 }
 
 #[test]
+fn a_graph_shows_what_is_there_while_it_plays() {
+    let film = "filesrc location=a.y4m ! decodebin ! videoconvert ! vp8enc deadline=1\n\
+        ! tee name=video allow-not-linked=true\n";
+    let missing = film.replace("a.y4m", "none.y4m");
+    let directory = directory(&[("a.launch", film), ("b.launch", &missing)]);
+    let encode = "gst-launch-1.0 -q videotestsrc num-buffers=30 ! y4menc ! filesink location=a.y4m";
+    let made = Command::new("sh")
+        .args(["-c", encode])
+        .current_dir(directory.path())
+        .status();
+    assert!(made.unwrap().success());
+    let played = tool(directory.path(), &["graph", "a.launch", "-o", "a.svg"]);
+    assert!(played.status.success(), "{played:?}");
+    let svg = fs::read_to_string(directory.path().join("a.svg")).unwrap();
+    for wanted in [
+        "y4mdec",
+        "320×240",
+        "video/x-vp8",
+        "deadline=1",
+        "→ viewers",
+    ] {
+        assert!(svg.contains(wanted), "{wanted} is not in {svg}");
+    }
+    assert!(!svg.contains("fakesink"), "what we add is not drawn");
+    let built = stdout(&tool(directory.path(), &["graph", "--static", "a.launch"]));
+    assert!(built.starts_with("<svg ") && !built.contains("y4mdec"));
+    let meant = tool(directory.path(), &["graph", "--static", "a.launch", "x=1"]);
+    assert_eq!(meant.status.code(), Some(1));
+    let broken = tool(directory.path(), &["graph", "b.launch"]);
+    assert_eq!(broken.status.code(), Some(1));
+    assert!(stdout(&broken).contains("decodebin"), "the rest is drawn");
+    let said = String::from_utf8_lossy(&broken.stderr).into_owned();
+    assert!(said.contains("b.launch:1:1"), "{said}");
+}
+
+#[test]
+fn devices_are_listed_and_their_absence_is_no_failure() {
+    let directory = directory(&[]);
+    let list = Command::new(env!("CARGO_BIN_EXE_streamer-gst"))
+        .arg("devices")
+        .env("DISPLAY", ":4711")
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(list.status.success());
+    let text = stdout(&list);
+    for title in ["Cameras\n", "Screens\n", "Microphones\n"] {
+        assert!(text.contains(title), "{text}");
+    }
+    let screen = text.split_once("X display :4711").unwrap().1;
+    assert!(
+        screen.contains("problem: ") && screen.contains("cure: "),
+        "{text}"
+    );
+    let json = tool(directory.path(), &["devices", "--json"]);
+    let devices: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(devices.is_array());
+}
+
+#[test]
+fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
+    let directory = directory(&[("p/good.launch", PICTURE)]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = taken.local_addr().unwrap().to_string();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let signaling = silent.local_addr().unwrap().to_string();
+    let flags = ["doctor", "--pipelines", "p", "--signaling", &signaling];
+    let text = stdout(&tool(directory.path(), &flags));
+    assert!(text.contains("stream good"), "{text}");
+    assert!(text.contains("does not speak SIP"), "{text}");
+    assert!(text.contains("no answer to OPTIONS within 1 s"), "{text}");
+    let misspelt = PICTURE.replace("vp8enc", "vp8encc");
+    fs::write(directory.path().join("p/bad.launch"), misspelt).unwrap();
+    let flags = [&flags[..], &["--http", &http, "--json"]].concat();
+    let sick = tool(directory.path(), &flags);
+    assert_eq!(sick.status.code(), Some(1));
+    let findings: serde_json::Value = serde_json::from_slice(&sick.stdout).unwrap();
+    let of = |subject: &str| {
+        let mut findings = findings.as_array().unwrap().iter();
+        findings
+            .find(|one| one["subject"] == subject)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(of("stream good")["verdict"], "ok");
+    assert_eq!(of("stream bad")["verdict"], "problem");
+    assert_eq!(of("stream bad")["cure"], "did you mean vp8enc?");
+    assert_eq!(of("port of HTTP")["verdict"], "problem");
+    assert_eq!(of("encoders")["verdict"], "ok");
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_tool() {
+    let directory = directory(&[]);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&tool(directory.path(), &["completions", shell]));
+        assert!(script.contains("doctor") && script.contains("max-viewers"));
+    }
+    let page = stdout(&tool(directory.path(), &["man"]));
+    assert!(page.contains(".TH streamer-gst") && page.contains("devices"));
+    let made = tool(directory.path(), &["man", "--dir", "man"]);
+    assert!(made.status.success(), "{made:?}");
+    let page = fs::read_to_string(directory.path().join("man/streamer-gst-run.1")).unwrap();
+    assert!(page.contains("RUSTICAST"), "{page}");
+}
+
+#[test]
 fn an_exported_description_runs_in_a_shell() {
     let include = format!("{PICTURE}#: include parts/sound.launch\n");
     let directory = directory(&[

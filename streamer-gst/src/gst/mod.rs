@@ -2,8 +2,11 @@
 
 mod certificate;
 pub mod check;
+pub mod devices;
 mod image;
+pub mod installed;
 mod message;
+mod portrait;
 mod source;
 mod track;
 mod viewer;
@@ -18,6 +21,7 @@ use crate::codec::Codec;
 use crate::engine::Frame;
 
 pub use image::{still_of_file, still_of_frames};
+pub use portrait::portrait;
 pub use source::GstSources;
 pub use viewer::{ViewerSettings, WebRtcEngine};
 

@@ -19,7 +19,7 @@ use super::watch::{Heard, reports_loss, watch_bus, watch_connection, watch_trans
 use super::{Timeline, element};
 use crate::codec::Codec;
 use crate::engine::{Delivery, Engine, Events, Frame, ViewerId};
-use crate::offer::{HashFunction, Offer, Plan};
+use crate::offer::{Candidate, HashFunction, Offer, Plan};
 
 /// A promise of webrtcbin may never be kept; after this it is broken.
 const PROMISE_LIMIT: Duration = Duration::from_millis(2500);
@@ -88,6 +88,29 @@ impl WebRtcEngine {
     /// # Errors
     /// What would keep every viewer from being made, such as a missing plug-in.
     pub fn warm_up(&self) -> Result<(), String> {
+        self.trial().map(drop)
+    }
+
+    /// The addresses of this machine that a viewer would be offered.
+    ///
+    /// # Errors
+    /// Why no viewer can be made; without any network there is nothing to offer.
+    pub fn addresses(&self) -> Result<Vec<IpAddr>, String> {
+        let answer = self.trial()?;
+        let values = answer
+            .lines()
+            .filter_map(|l| l.strip_prefix("a=candidate:"));
+        let mut addresses: Vec<IpAddr> = values
+            .filter_map(Candidate::parse)
+            .map(|candidate| candidate.address)
+            .collect();
+        addresses.sort();
+        addresses.dedup();
+        Ok(addresses)
+    }
+
+    /// Answers an offer that nobody made.
+    fn trial(&self) -> Result<String, String> {
         let fingerprint = vec!["00"; HashFunction::Sha256.length()].join(":");
         let transport = format!(
             "c=IN IP4 0.0.0.0\r\na=ice-ufrag:warm\r\na=ice-pwd:warmwarmwarmwarmwarmwarm\r\n\
@@ -106,9 +129,9 @@ impl WebRtcEngine {
             .and_then(|offer| offer.plan(&outputs))
             .map_err(|e| e.to_string())?;
         let viewer = ViewerId(u64::MAX);
-        self.open(viewer, &plan, Arc::new(|_| {}))?;
+        let answer = self.open(viewer, &plan, Arc::new(|_| {}))?;
         self.close(viewer);
-        Ok(())
+        Ok(answer)
     }
 
     fn build(&self, id: ViewerId, plan: &Plan, events: &Events) -> Result<Viewer, String> {

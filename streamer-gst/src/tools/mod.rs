@@ -1,15 +1,24 @@
 //! Tools for people who write descriptions: what `streamer-gst` does beside running streams.
 
 mod check;
+mod devices;
+mod doctor;
 mod export;
+mod graph;
 mod import;
+mod manual;
+mod nodes;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 pub use check::Check;
+pub use devices::Devices;
+pub use doctor::Doctor;
 pub use export::Export;
+pub use graph::Graph;
 pub use import::Import;
+pub use manual::{Completions, Man};
 
 use crate::description::{Description, Diagnostic, Parameters};
 

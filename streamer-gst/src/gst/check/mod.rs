@@ -19,6 +19,7 @@ use std::path::Path;
 
 use gstreamer as gst;
 
+pub(super) use packages::package_of;
 pub(super) use refusal::launch;
 pub(crate) use role::{Role, role, sent_or_raw};
 pub use run::{Run, run};

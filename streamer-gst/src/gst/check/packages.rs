@@ -135,6 +135,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "av1enc",
             "av1parse",
             "codecalphademux",
+            "dtlsdec",
+            "dtlsenc",
             "faad",
             "h264parse",
             "h264timestamper",
@@ -152,6 +154,8 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "rfbsrc",
             "rtmp2src",
             "rtmpsrc",
+            "srtpdec",
+            "srtpenc",
             "srtsink",
             "srtsrc",
             "tsdemux",
@@ -231,7 +235,7 @@ const FAMILIES: &[(&str, &str)] = &[
 ];
 
 /// The package that ships an element.
-pub(super) fn package_of(element: &str) -> Option<&'static str> {
+pub(in crate::gst) fn package_of(element: &str) -> Option<&'static str> {
     let listed = PACKAGES
         .iter()
         .find(|(_, elements)| elements.contains(&element));

@@ -55,6 +55,13 @@ impl Names {
         super::of_output(&self.description, output, message)
     }
 
+    /// The number of an element in the description.
+    pub(in crate::gst) fn index_of(&self, element: &gst::Element) -> Option<usize> {
+        let name = element.name();
+        let mut names = self.names.iter();
+        names.position(|known| known.as_deref() == Some(name.as_str()))
+    }
+
     /// The element that an object is, or is a part of.
     fn element_of(&self, source: Option<&gst::Object>) -> Option<&Element> {
         let mut object = source.cloned();
