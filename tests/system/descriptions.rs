@@ -1,50 +1,95 @@
-//! The shipped descriptions run by hand, as the README shows, without any of our programs.
+//! The shipped descriptions are flawless, and run by hand, without any of our programs.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
-/// Runs description `name` under `gst-launch-1.0` until 30 buffers came out of its tee `output`.
-/// The shell reads the text, exactly as it would on a person's terminal.
-fn runs_by_hand(name: &str, output: &str, source: Option<(&str, &str)>) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = root.join("pipelines").join(name).with_extension("launch");
-    let text = fs::read_to_string(path).unwrap();
-    let mut text: String = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| format!("{line} "))
-        .collect();
-    if let Some((from, to)) = source {
-        assert!(text.contains(from), "{text}");
-        text = text.replace(from, to);
+use crate::harness::process;
+
+/// The file of a shipped description.
+pub fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("pipelines")
+        .join(name)
+        .with_extension("launch")
+}
+
+/// Runs a shipped description under `gst-launch-1.0` until 30 buffers came out of each of its
+/// `outputs`: once as the README shows, once as `streamer-gst export --sh` prints it.
+///
+/// `values` are those of its parameters, in the environment or on the command line; `runner` is
+/// what runs the shell, if it needs something around it.
+#[track_caller]
+pub fn runs_by_hand(name: &str, outputs: &[&str], values: &[(&str, &str)], runner: &[&str]) {
+    let text = fs::read_to_string(shipped(name)).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let mut by_hand = format!("gst-launch-1.0 {}", lines.collect::<Vec<_>>().join(" "));
+    for output in outputs {
+        by_hand.push_str(&format!(" {output}. ! queue ! fakesink num-buffers=30"));
     }
-    let line = format!("{text} {output}. ! queue ! fakesink num-buffers=30");
+    run(name, &by_hand, values, runner);
+
+    let mut arguments = vec!["export".to_owned(), "--sh".to_owned()];
+    arguments.push(shipped(name).display().to_string());
+    arguments.extend(values.iter().map(|(name, value)| format!("{name}={value}")));
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let exported = text_of(process::run_to_end("streamer-gst", &arguments));
+    let sink = "! fakesink";
+    assert_eq!(exported.matches(sink).count(), outputs.len(), "{exported}");
+    let exported = exported.replace(sink, "! fakesink num-buffers=30");
+    run(name, &exported, &[], runner);
+}
+
+/// Has a shell run a line, exactly as it would on a person's terminal.
+#[track_caller]
+fn run(name: &str, line: &str, values: &[(&str, &str)], runner: &[&str]) {
     // `timeout` only bounds a pipeline that never gets there.
-    let run = Command::new("timeout")
-        .args(["30", "sh", "-c", "eval \"gst-launch-1.0 $1\"", "sh", &line])
-        .current_dir(root)
+    let shell = ["timeout", "30", "sh", "-c", "eval \"$1\"", "sh", line];
+    let mut words = runner.iter().chain(&shell);
+    let run = Command::new(words.next().unwrap())
+        .args(words)
+        .envs(values.iter().copied())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("sh starts");
     let said = String::from_utf8_lossy(&run.stderr);
     assert!(
         run.status.success(),
-        "{name}, {output}: {}\n{said}",
+        "{name}: {}\n{line}\n{said}",
         run.status
     );
-    assert!(!said.contains("WARN"), "{name}, {output}:\n{said}");
+    assert!(!said.contains("WARN"), "{name}:\n{line}\n{said}");
+}
+
+#[track_caller]
+fn text_of(output: Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+    String::from_utf8(output.stdout).expect("it prints UTF-8")
+}
+
+#[test]
+fn nothing_is_said_about_any_shipped_description() {
+    let files = fs::read_dir(shipped("test").parent().unwrap()).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    let mut files: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|e| e == "launch"))
+        .map(|path| path.display().to_string())
+        .collect();
+    files.sort();
+    assert!(files.len() >= 6, "{files:?}");
+    let mut arguments = vec!["check"];
+    arguments.extend(files.iter().map(String::as_str));
+    let said = text_of(process::run_to_end("streamer-gst", &arguments));
+    let expected: String = files.iter().map(|file| format!("{file}: ok\n")).collect();
+    assert_eq!(said, expected);
 }
 
 #[test]
 fn shipped_descriptions_run_under_gst_launch() {
     for name in ["test", "test-h264", "file"] {
-        runs_by_hand(name, "video", None);
-        runs_by_hand(name, "audio", None);
+        runs_by_hand(name, &["video", "audio"], &[], &[]);
     }
-}
-
-#[test]
-fn the_camera_description_runs_with_a_test_source_for_the_camera() {
-    let camera = "v4l2src device=${device:-/dev/video0}";
-    runs_by_hand("camera", "video", Some((camera, "videotestsrc")));
+    let values = [("pattern", "ball"), ("width", "320"), ("fps", "15")];
+    runs_by_hand("test", &["video", "audio"], &values, &[]);
 }

@@ -23,5 +23,6 @@ mod playing;
 mod programs;
 mod restart;
 mod selftest;
+mod sources;
 mod swap;
 mod wire;

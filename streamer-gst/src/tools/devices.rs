@@ -110,7 +110,7 @@ fn screen(display: &str) -> Device {
         name: format!("X display {display}"),
         path: Some(display.to_owned()),
         formats: Vec::new(),
-        run: Some(format!("./dev run screen display={display}")),
+        run: Some(format!("./dev run screen DISPLAY={display}")),
         element: Some(format!("ximagesrc display-name={display} use-damage=false")),
         problem: None,
         cure: None,

@@ -24,6 +24,8 @@ pub const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Process {
     program: &'static str,
+    /// What runs it, with its own arguments; nothing for most.
+    runner: Vec<String>,
     arguments: Vec<String>,
     child: Child,
     /// Addresses of the ready line, by the word before them.
@@ -43,11 +45,19 @@ impl Process {
     /// ask for port 0: [`Process::restart`] asks for the port that was given then.
     #[track_caller]
     pub fn start(program: &'static str, arguments: &[&str]) -> Self {
-        let arguments = owned(arguments);
+        Self::start_under(&[], program, arguments)
+    }
+
+    /// Does that through another program, `runner`, which gets its path and arguments and becomes
+    /// it, or ends it at its own end.
+    #[track_caller]
+    pub fn start_under(runner: &[&str], program: &'static str, arguments: &[&str]) -> Self {
+        let (runner, arguments) = (owned(runner), owned(arguments));
         let written = Written::default();
-        let (child, addresses) = spawn(program, &arguments, &written);
+        let (child, addresses) = spawn(&runner, program, &arguments, &written);
         Self {
             program,
+            runner,
             arguments,
             child,
             addresses,
@@ -130,7 +140,7 @@ impl Process {
                 arguments[place + 1] = addr.to_string();
             }
         }
-        (self.child, self.addresses) = spawn(self.program, &arguments, &self.written);
+        (self.child, self.addresses) = spawn(&self.runner, self.program, &arguments, &self.written);
     }
 
     /// Everything it wrote to stderr so far.
@@ -172,7 +182,7 @@ pub fn build_directory() -> PathBuf {
 
 /// Runs `program` until it ends by itself and returns what it wrote and how it ended.
 pub fn run_to_end(program: &str, arguments: &[&str]) -> Output {
-    command(program, &owned(arguments))
+    command(&[], program, &owned(arguments))
         .output()
         .expect("the program starts")
 }
@@ -184,14 +194,21 @@ fn owned(arguments: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn command(program: &str, arguments: &[String]) -> Command {
+fn command(runner: &[String], program: &str, arguments: &[String]) -> Command {
     let path = build_directory().join(program);
     assert!(
         path.exists(),
         "{} is missing: cargo build --workspace",
         path.display()
     );
-    let mut command = Command::new(path);
+    let mut command = match runner {
+        [] => Command::new(path),
+        [runner, own @ ..] => {
+            let mut command = Command::new(runner);
+            command.args(own).arg(path);
+            command
+        }
+    };
     for (name, _) in std::env::vars_os() {
         // A developer's own settings are not the tests'.
         if name.to_string_lossy().starts_with("RUSTICAST_") || name == "RUST_LOG" {
@@ -209,11 +226,12 @@ fn command(program: &str, arguments: &[String]) -> Command {
 /// Starts a program and waits for its ready line; returns the addresses in there.
 #[track_caller]
 fn spawn(
+    runner: &[String],
     program: &str,
     arguments: &[String],
     written: &Written,
 ) -> (Child, HashMap<String, SocketAddr>) {
-    let mut child = command(program, arguments)
+    let mut child = command(runner, program, arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -18,6 +18,7 @@ pub struct Setup<'a> {
     streams: &'a [&'a str],
     pipelines: Option<PathBuf>,
     streamer: &'a [&'a str],
+    streamer_runner: &'a [&'a str],
     seed: Option<u64>,
 }
 
@@ -42,6 +43,14 @@ impl<'a> Setup<'a> {
     pub fn streamer(self, flags: &'a [&'a str]) -> Self {
         Self {
             streamer: flags,
+            ..self
+        }
+    }
+
+    /// Starts the streamer through another program; see [`Process::start_under`].
+    pub fn streamer_under(self, runner: &'a [&'a str]) -> Self {
+        Self {
+            streamer_runner: runner,
             ..self
         }
     }
@@ -92,7 +101,7 @@ impl<'a> Setup<'a> {
         flags.extend(way.iter().map(String::as_str));
         flags.extend(self.streamer);
         flags.extend(self.streams);
-        let streamer = Process::start("streamer-gst", &flags);
+        let streamer = Process::start_under(self.streamer_runner, "streamer-gst", &flags);
 
         let system = System {
             front,
