@@ -31,20 +31,10 @@ pub struct Export {
 impl Export {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let parameters = match super::parameters(&self.values) {
-            Ok(parameters) => parameters,
-            Err(why) => return super::fail("export", &why),
-        };
-        let description = match Description::load(&self.file, &parameters) {
+        let description = match super::load("export", &self.file, &self.values) {
             Ok(description) => description,
-            Err(faults) => {
-                super::tell(std::io::stderr(), &faults.diagnostics);
-                return ExitCode::FAILURE;
-            }
+            Err(failed) => return failed,
         };
-        if let Err(why) = super::check_used(&parameters, [&description]) {
-            return super::fail("export", &why);
-        }
         let line = line(&description, self.play);
         if !self.sh {
             super::print(&line);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::description::{Description, Diagnostic};
+use crate::description::Diagnostic;
 use crate::drawing;
 use crate::gst::portrait;
 
@@ -37,20 +37,10 @@ pub struct Graph {
 impl Graph {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let parameters = match super::parameters(&self.values) {
-            Ok(parameters) => parameters,
-            Err(why) => return super::fail("graph", &why),
-        };
-        let description = match Description::load(&self.file, &parameters) {
+        let description = match super::load("graph", &self.file, &self.values) {
             Ok(description) => description,
-            Err(faults) => {
-                super::tell(std::io::stderr(), &faults.diagnostics);
-                return ExitCode::FAILURE;
-            }
+            Err(failed) => return failed,
         };
-        if let Err(why) = super::check_used(&parameters, [&description]) {
-            return super::fail("graph", &why);
-        }
         if let Err(why) = crate::gst::Timeline::begin() {
             return super::fail("graph", &why);
         }

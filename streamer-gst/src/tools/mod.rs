@@ -10,6 +10,7 @@ mod manual;
 mod nodes;
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 pub use check::Check;
@@ -25,6 +26,17 @@ use crate::description::{Description, Diagnostic, Parameters};
 /// Values of parameters as a command line gives them, with the environment behind.
 fn parameters(arguments: &[String]) -> Result<Parameters, String> {
     Parameters::from_arguments(arguments).map(Parameters::environment)
+}
+
+/// Reads one description for a tool; what keeps it from that has been told.
+fn load(tool: &str, file: &Path, values: &[String]) -> Result<Description, ExitCode> {
+    let parameters = parameters(values).map_err(|why| fail(tool, &why))?;
+    let description = Description::load(file, &parameters).map_err(|faults| {
+        tell(std::io::stderr(), &faults.diagnostics);
+        ExitCode::FAILURE
+    })?;
+    check_used(&parameters, [&description]).map_err(|why| fail(tool, &why))?;
+    Ok(description)
 }
 
 /// A value that no description asks for was meant for something.

@@ -1,7 +1,6 @@
 //! What becomes of a stream when its description changes: the new pipeline runs beside the old one
 //! until it has a picture, and then takes its place for the same viewers.
 
-use super::streams::{Attempt, Next, Run, Stream};
 use super::*;
 
 impl Hub {

@@ -3,6 +3,7 @@
 
 mod changes;
 mod stills;
+mod stream;
 mod streams;
 mod viewers;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use self::streams::{Attempt, Next, Run, Stream};
+use self::stream::{Attempt, Next, Run, Stream};
 use self::viewers::{Viewer, ViewerState};
 use super::{MediaEvent, Refusal, StreamImage, StreamInfo, StreamState};
 use crate::codec::{Codec, Kind};
