@@ -144,6 +144,11 @@ fn run(
 ) {
     hub.handle_timeout(timeline.now());
     loop {
+        for event in hub.poll_event() {
+            if events.try_send(event).is_err() && !events.is_closed() {
+                tracing::error!("the agent takes no events");
+            }
+        }
         let wait = hub
             .poll_timeout()
             .map(|due| due.saturating_sub(timeline.now()));
@@ -158,11 +163,6 @@ fn run(
             Err(RecvTimeoutError::Timeout) => {}
         }
         hub.handle_timeout(now);
-        for event in hub.poll_event() {
-            if events.try_send(event).is_err() && !events.is_closed() {
-                tracing::error!("the agent takes no events");
-            }
-        }
     }
 }
 
