@@ -8,7 +8,8 @@
 # but never opens it, so any will do. What is written goes into the directory.
 #
 # Must run as root of mount and process namespaces of its own, with a D-Bus session. The program
-# can open the camera once: PipeWire 0.3 serves one client of such a node.
+# can open the camera once: PipeWire 0.3 serves one client of such a node, and loses buffers on a busy
+# machine.
 set -eu
 work=$1
 line=$2

@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::io::Write;
+use std::panic::catch_unwind;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -13,7 +15,7 @@ use crate::harness::browser::Kind;
 use crate::harness::helper::Helper;
 use crate::harness::page::{self, watch};
 use crate::harness::system::Setup;
-use crate::harness::{Browser, eventually, seconds};
+use crate::harness::{Browser, eventually, in_time, seconds};
 
 /// The longest a picture may stand still where a film begins again.
 const SEAM: Duration = Duration::from_millis(500);
@@ -141,13 +143,14 @@ fn a_film_begins_again_three_times_without_a_visible_seam() {
     page.plays(seconds(10));
     page.click(page::UNMUTE);
     page.plays_sound(seconds(10));
-    page.watch_frames();
-    // Two seconds each, and the rest of the one that played already.
-    eventually("it played three times more", seconds(20), || {
-        page.frame_gaps().0 > 3 * 50 + 25
+    in_time("longest freeze in three turns of a film", SEAM, || {
+        page.watch_frames();
+        // Two seconds each, and the rest of the one that plays already.
+        eventually("it played three times more", seconds(20), || {
+            page.frame_gaps().0 > 3 * 50 + 25
+        });
+        page.frame_gaps().1
     });
-    let (_, longest) = page.frame_gaps();
-    assert!(longest <= SEAM, "{longest:?}");
     assert_eq!(page.stats().connections, 1);
     system.assert_quiet();
 }
@@ -206,10 +209,20 @@ fn camera_plays(format: &str, line: &str) {
         "videotestsrc is-live=true ! video/x-raw,format={format},width=640,height=480,framerate=30/1 \
          {line}"
     );
+    // PipeWire's stand-in loses a buffer now and then when the machine is busy, and then cannot be
+    // opened again: one camera at a time, and each is put up three times at most.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let played = (0..3).any(|_| catch_unwind(|| camera_plays_once(&line)).is_ok());
+    assert!(played, "no try succeeded; each is shown above");
+}
+
+#[track_caller]
+fn camera_plays_once(line: &str) {
     let directory = TempDir::new().unwrap();
     let work = directory.path().display().to_string();
     let mut runner = CAMERA.to_vec();
-    runner.extend([work.as_str(), &line]);
+    runner.extend([work.as_str(), line]);
     runs_by_hand("camera", &["video"], &[], &runner);
     let system = Setup::new(&["camera"])
         .streamer(&["width=320"])
