@@ -80,7 +80,7 @@ fn a_card_shows_title_description_and_picture() {
 }
 
 fn a_click_plays_within_a_second(kind: Kind) {
-    let system = System::start(&["test"]);
+    let system = System::alone(&["test"]);
     let browser = Browser::launch(kind);
     let click = || {
         let page = browser.open(&system.url("/"));

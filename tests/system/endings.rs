@@ -7,7 +7,7 @@ use crate::harness::{Browser, System, eventually, in_time, measure, seconds, whe
 
 /// A system that has had its first call, so that what is loaded once is loaded, and a browser.
 fn warm(kind: Kind) -> (System, Browser) {
-    let system = System::start(&["test"]);
+    let system = System::alone(&["test"]);
     let browser = had_a_call(&system, kind);
     (system, browser)
 }
@@ -83,7 +83,7 @@ fn closed_tab_ends_the_call_in_firefox() {
 }
 
 fn killed_browser_is_noticed(kind: Kind) {
-    let system = System::start(&["test"]);
+    let system = System::alone(&["test"]);
     // Of front no connection of the browser's may be left, so it counts from before there was one.
     let front_descriptors = system.at_rest().front_descriptors;
     let browser = had_a_call(&system, kind);
@@ -202,7 +202,7 @@ fn all_programs_end_at_sigterm_in_the_middle_of_a_call() {
 
 #[test]
 fn many_calls_in_a_row_leave_no_thread_and_no_descriptor() {
-    let system = System::start(&["test"]);
+    let system = System::alone(&["test"]);
     let offer = whep::recorded("chromium");
     let call = || {
         whep::hang_up(

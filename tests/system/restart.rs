@@ -42,7 +42,7 @@ fn the_picture_goes_on(what: &str, page: &Page<'_>, mut disturb: impl FnMut()) {
 
 #[test]
 fn signaling_dies_and_returns_without_a_gap_in_the_picture() {
-    let mut system = System::start(&["test"]);
+    let mut system = System::alone(&["test"]);
     let before = system.at_rest().beside_a_browser();
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
@@ -77,7 +77,7 @@ fn signaling_dies_and_returns_without_a_gap_in_the_picture() {
 
 #[test]
 fn front_dies_and_returns_without_a_gap_in_the_picture() {
-    let mut system = System::start(&["test"]);
+    let mut system = System::alone(&["test"]);
     let before = system.at_rest().beside_a_browser();
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
@@ -98,7 +98,7 @@ fn front_dies_and_returns_without_a_gap_in_the_picture() {
 
 #[test]
 fn a_browser_that_leaves_while_front_is_dead_is_missed() {
-    let mut system = System::start(&["test"]);
+    let mut system = System::alone(&["test"]);
     let before = system.at_rest();
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");
@@ -121,7 +121,7 @@ fn a_browser_that_leaves_while_front_is_dead_is_missed() {
 
 #[test]
 fn the_page_recovers_by_itself_after_front_and_streamer_were_gone() {
-    let mut system = System::start(&["test"]);
+    let mut system = System::alone(&["test"]);
     let before = system.at_rest().beside_a_browser();
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "test");

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Write;
 use std::panic::catch_unwind;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 use crate::descriptions::{runs_by_hand, shipped};
 use crate::harness::browser::Kind;
 use crate::harness::helper::Helper;
+use crate::harness::machine;
 use crate::harness::page::{self, watch};
 use crate::harness::system::Setup;
 use crate::harness::{Browser, eventually, in_time, seconds};
@@ -137,7 +137,7 @@ fn a_film_begins_again_three_times_without_a_visible_seam() {
         .expect("gst-launch starts");
     assert!(made.status.success(), "{made:?}");
     let film = format!("file={}", film.display());
-    let system = Setup::new(&["file"]).streamer(&[&film]).start();
+    let system = Setup::new(&["file"]).streamer(&[&film]).alone().start();
     let browser = Browser::launch(Kind::Chromium);
     let page = watch(&browser, &system, "file");
     page.plays(seconds(10));
@@ -210,9 +210,8 @@ fn camera_plays(format: &str, line: &str) {
          {line}"
     );
     // PipeWire's stand-in loses a buffer now and then when the machine is busy, and then cannot be
-    // opened again: one camera at a time, and each is put up three times at most.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // opened again: it has the machine for itself, and is put up three times at most.
+    let _alone = machine::alone();
     let played = (0..3).any(|_| catch_unwind(|| camera_plays_once(&line)).is_ok());
     assert!(played, "no try succeeded; each is shown above");
 }
@@ -225,6 +224,7 @@ fn camera_plays_once(line: &str) {
     runner.extend([work.as_str(), line]);
     runs_by_hand("camera", &["video"], &[], &runner);
     let system = Setup::new(&["camera"])
+        .alone()
         .streamer(&["width=320"])
         .streamer_under(&runner)
         .start();

@@ -9,7 +9,7 @@ use crate::harness::browser::{Kind, Page};
 use crate::harness::page::{self, watch};
 use crate::harness::saved::{H264, VP8, description, percentile, save, shown_in_width, start};
 use crate::harness::system::Setup;
-use crate::harness::{Browser, eventually, measure, seconds, whep};
+use crate::harness::{Browser, eventually, in_time, measure, seconds, whep};
 
 /// From the save to the first new picture, of 95 in 100 saves.
 const NEW_PICTURE: Duration = Duration::from_secs(1);
@@ -38,40 +38,47 @@ fn saved_changes_are_seen_and_heard_on_the_same_connection() {
     let (before, threads_before) = (system.rest(), threads());
     let heard = pages.each_ref().map(|page| page.stats().audio_concealed);
 
-    let saves = measure::times(8, 20);
-    let (mut delays, mut freezes) = (Vec::new(), Vec::new());
-    for number in 0..saves {
-        let width = if number % 2 == 0 { 480 } else { 640 };
-        for page in &pages {
-            page.watch_frames();
+    let saves = measure::times(6, 20);
+    let mut saved_in_all = 0;
+    // How soon most saves were seen, and how long the picture stood still at the worst of them.
+    let mut save_again = || {
+        let (mut delays, mut freezes) = (Vec::new(), Vec::new());
+        for number in 0..saves {
+            let width = if number % 2 == 0 { 480 } else { 640 };
+            for page in &pages {
+                page.watch_frames();
+            }
+            let saved = save(directory.path(), &description(width, VP8));
+            for page in &pages {
+                delays.push(shown_in_width(page, width, saved));
+            }
+            // Nothing of this is for the air, and the picture goes on.
+            save(directory.path(), "videotestsrc ! vp8enc 'target-bitr");
+            for page in &pages {
+                let frames = page.frame_gaps().0;
+                eventually("the picture goes on", seconds(10), || {
+                    page.frame_gaps().0 > frames + 15
+                });
+                freezes.push(page.frame_gaps().1);
+            }
         }
-        let saved = save(directory.path(), &description(width, VP8));
-        for page in &pages {
-            delays.push(shown_in_width(page, width, saved));
-        }
-        // Nothing of this is for the air, and the picture goes on.
-        save(directory.path(), "videotestsrc ! vp8enc 'target-bitr");
-        for page in &pages {
-            let frames = page.frame_gaps().0;
-            eventually("the picture goes on", seconds(10), || {
-                page.frame_gaps().0 > frames + 15
-            });
-            freezes.push(page.frame_gaps().1);
-        }
-    }
-    let (seen, frozen) = (percentile(&mut delays, 95), percentile(&mut freezes, 100));
-    measure::note_time("saved change seen, 95 of 100", seen, NEW_PICTURE);
-    measure::note_time("longest freeze at a saved change", frozen, FREEZE);
-    assert!(seen <= NEW_PICTURE, "{delays:?}");
-    assert!(frozen <= FREEZE, "{freezes:?}");
+        saved_in_all += saves;
+        (percentile(&mut delays, 95), percentile(&mut freezes, 100))
+    };
+    in_time("saved change seen, 95 of 100", NEW_PICTURE, || {
+        save_again().0
+    });
+    in_time("longest freeze at a saved change", FREEZE, || {
+        save_again().1
+    });
     for (page, before) in pages.iter().zip(heard) {
         assert_eq!(page.stats().connections, 1, "the page had to connect again");
         let made_up = page.stats().audio_concealed - before;
-        let each = made_up / saves as f64;
+        let each = made_up / saved_in_all as f64;
         measure::note("sound made up at a saved change", &format!("{each:.3} s"));
         assert!(
             each <= SILENCE.as_secs_f64(),
-            "{made_up} s in {saves} saves"
+            "{made_up} s in {saved_in_all} saves"
         );
     }
     page_tells_of_the_broken_file(&pages[0]);
@@ -106,24 +113,25 @@ fn a_change_of_codec_is_offered_anew_and_told_where_it_cannot_be_decoded() {
     let cannot = watch(&firefox, &system, "mine");
     sees.plays(seconds(10));
     cannot.plays(seconds(10));
-    let mut slowest = Duration::ZERO;
-    for number in 0..measure::times(2, 5) {
-        let (width, encoder) = if number % 2 == 0 {
-            (480, H264)
-        } else {
-            (640, VP8)
-        };
-        sees.watch_frames();
-        let saved = save(directory.path(), &description(width, encoder));
-        slowest = slowest.max(shown_in_width(&sees, width, saved));
-        if encoder == H264 {
-            cannot.says(page::STATUS, "cannot decode H.264", seconds(10));
-        } else {
-            cannot.plays(seconds(10));
+    in_time("saved change of codec seen in Chromium", NEW_CODEC, || {
+        let mut slowest = Duration::ZERO;
+        for number in 0..measure::times(2, 6) {
+            let (width, encoder) = if number % 2 == 0 {
+                (480, H264)
+            } else {
+                (640, VP8)
+            };
+            sees.watch_frames();
+            let saved = save(directory.path(), &description(width, encoder));
+            slowest = slowest.max(shown_in_width(&sees, width, saved));
+            if encoder == H264 {
+                cannot.says(page::STATUS, "cannot decode H.264", seconds(10));
+            } else {
+                cannot.plays(seconds(10));
+            }
         }
-    }
-    measure::note_time("saved change of codec seen in Chromium", slowest, NEW_CODEC);
-    assert!(slowest <= NEW_CODEC, "{slowest:?}");
+        slowest
+    });
 }
 
 #[test]

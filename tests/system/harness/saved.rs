@@ -39,13 +39,13 @@ pub fn save(directory: &Path, text: &str) -> f64 {
     now
 }
 
-/// The three programs with a directory of their own that holds this description.
+/// The three programs, alone on the machine, with a directory that holds this description.
 #[track_caller]
 pub fn start(text: &str) -> (TempDir, System) {
     let directory = TempDir::new().expect("a temporary directory");
     save(directory.path(), text);
-    let system = Setup::new(&[STREAM]).pipelines(directory.path()).start();
-    (directory, system)
+    let setup = Setup::new(&[STREAM]).pipelines(directory.path());
+    (directory, setup.alone().start())
 }
 
 /// Waits for the first frame of this width since [`Page::watch_frames`], and returns how long after

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::hop::Hop;
+use super::machine::{self, Turn};
 use super::process::Process;
 use super::{eventually, http, seconds, wait_for};
 
@@ -20,6 +21,7 @@ pub struct Setup<'a> {
     streamer: &'a [&'a str],
     streamer_runner: &'a [&'a str],
     seed: Option<u64>,
+    alone: bool,
 }
 
 impl<'a> Setup<'a> {
@@ -63,9 +65,22 @@ impl<'a> Setup<'a> {
         }
     }
 
+    /// Has the machine for itself, for the times that it measures.
+    pub fn alone(self) -> Self {
+        Self {
+            alone: true,
+            ..self
+        }
+    }
+
     /// Starts signaling, front and streamer, and waits until every stream is live.
     #[track_caller]
     pub fn start(self) -> System {
+        let turn = if self.alone {
+            machine::alone()
+        } else {
+            machine::shared()
+        };
         // In memory where that is possible: tests time the programs, not the disk's fsync.
         let directory = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
         let directory = directory.expect("a temporary directory");
@@ -111,6 +126,7 @@ impl<'a> Setup<'a> {
             streamer_hop,
             data,
             _directory: directory,
+            _turn: turn,
         };
         for stream in self.streams {
             system.wait_live(stream);
@@ -148,6 +164,7 @@ pub struct System {
     pub streamer_hop: Option<Hop>,
     data: PathBuf,
     _directory: TempDir,
+    _turn: Turn,
 }
 
 /// What a call takes and its end must give back.
@@ -180,6 +197,12 @@ impl System {
     #[track_caller]
     pub fn hops(&self) -> [&Hop; 2] {
         [&self.front_hop, &self.streamer_hop].map(|hop| hop.as_ref().expect("hops were set up"))
+    }
+
+    /// The same with the machine for itself, for the times that are measured.
+    #[track_caller]
+    pub fn alone(streams: &[&str]) -> Self {
+        Setup::new(streams).alone().start()
     }
 
     /// A page of the front.
