@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -21,8 +21,9 @@ use crate::codec::Codec;
 use crate::engine::{Delivery, Engine, Events, Frame, ViewerId};
 use crate::offer::{Candidate, HashFunction, Offer, Plan};
 
-/// A promise of webrtcbin may never be kept; after this it is broken.
-const PROMISE_LIMIT: Duration = Duration::from_millis(2500);
+/// A promise of webrtcbin may never be kept: those of one negotiation are given this long
+/// together, since a busy machine may need it for a single one.
+const PROMISES_LIMIT: Duration = Duration::from_millis(7500);
 /// Gathering host candidates takes milliseconds; without any network it never ends.
 const GATHERING_LIMIT: Duration = Duration::from_secs(2);
 /// Saying goodbye takes a millisecond or two.
@@ -186,11 +187,12 @@ impl WebRtcEngine {
         events: &Events,
     ) -> Result<String, String> {
         let webrtc = viewer.webrtc.clone();
+        let until = Instant::now() + PROMISES_LIMIT;
         let offer = gst_sdp::SDPMessage::parse_buffer(plan.sdp.as_bytes())
             .map_err(|_| "the offer cannot be read".to_owned())?;
         let offer =
             gst_webrtc::WebRTCSessionDescription::new(gst_webrtc::WebRTCSDPType::Offer, offer);
-        promised(&webrtc, "set-remote-description", &offer)?;
+        promised(&webrtc, "set-remote-description", &offer, until)?;
         let mut transceivers = Vec::new();
         for track in &plan.tracks {
             let (input, transceiver) = add_track(&viewer.pipeline, id, &webrtc, track, events)?;
@@ -198,7 +200,7 @@ impl WebRtcEngine {
             transceivers.push((transceiver.downgrade(), track.fingerprints.clone()));
         }
         watch_connection(id, &webrtc, viewer.heard.clone(), transceivers, events);
-        let answer = promised(&webrtc, "create-answer", &None::<gst::Structure>)?
+        let answer = promised(&webrtc, "create-answer", &None::<gst::Structure>, until)?
             .and_then(|reply| {
                 reply
                     .get::<gst_webrtc::WebRTCSessionDescription>("answer")
@@ -213,7 +215,7 @@ impl WebRtcEngine {
                 let _ = gathered.try_send(());
             }
         });
-        promised(&webrtc, "set-local-description", &answer)?;
+        promised(&webrtc, "set-local-description", &answer, until)?;
         // A time-out still leaves what was gathered so far; without any candidate it is useless.
         let _ = wait_gathered.recv_timeout(GATHERING_LIMIT);
         webrtc.disconnect(handler);
@@ -324,11 +326,12 @@ impl Drop for Viewer {
     }
 }
 
-/// Calls an action of webrtcbin that answers by a promise, and waits for it.
+/// Calls an action of webrtcbin that answers by a promise, and waits for it, but not for ever.
 fn promised(
     webrtc: &gst::Element,
     action: &str,
     argument: &impl glib::value::ToValue,
+    until: Instant,
 ) -> Result<Option<gst::Structure>, String> {
     let (reply, wait): (_, Receiver<Result<Option<gst::Structure>, String>>) = sync_channel(1);
     let promise = gst::Promise::with_change_func(move |result| {
@@ -343,7 +346,7 @@ fn promised(
         let _ = reply.try_send(result);
     });
     webrtc.emit_by_name_with_values(action, &[argument.to_value(), promise.to_value()]);
-    match wait.recv_timeout(PROMISE_LIMIT) {
+    match wait.recv_timeout(until.saturating_duration_since(Instant::now())) {
         Ok(result) => result.map_err(|e| format!("{action}: {e}")),
         Err(RecvTimeoutError::Timeout) => Err(format!("{action} takes too long")),
         Err(RecvTimeoutError::Disconnected) => Err(format!("{action} was given up")),
