@@ -57,6 +57,8 @@ const PAUSES = [1000, 2000, 4000, 8000, 15_000];
 const ENDED_PAUSE = 1000;
 /** The reason by which a streamer says: offer again, nothing is wrong. */
 const CODEC_CHANGED = "codec-changed";
+/** The reason of the end of a file that does not begin again: what else ended is tried again. */
+const FILM_OVER = "the stream has ended";
 
 /**
  * @typedef {object} PlayerParts
@@ -366,6 +368,10 @@ export class Player extends EventTarget {
     if (reason === CODEC_CHANGED) {
       this.outdated = true;
       return this.#again("waiting", "The stream changes its codec. Starting again…", 0);
+    }
+    if (reason === FILM_OVER) {
+      this.#drop();
+      return this.#set("failed", "The stream has ended. Play it again?");
     }
     this.reason = reason;
     this.#again("ended", `The stream ended: ${reason}`, ENDED_PAUSE);

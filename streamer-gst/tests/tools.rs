@@ -225,6 +225,13 @@ fn completions_and_manual_pages_know_every_tool() {
         let script = stdout(&tool(directory.path(), &["completions", shell]));
         assert!(script.contains("doctor") && script.contains("max-viewers"));
     }
+    let script = stdout(&tool(directory.path(), &["completions", "bash"]));
+    let typed = "COMP_WORDS=(streamer-gst check --r) COMP_CWORD=2
+        _streamer__gst streamer-gst --r check; echo \"$COMPREPLY\"";
+    let completed = Command::new("bash")
+        .args(["-c", &format!("{script}\n{typed}")])
+        .output();
+    assert_eq!(stdout(&completed.unwrap()), "--run\n");
     let page = stdout(&tool(directory.path(), &["man"]));
     assert!(page.contains(".TH streamer-gst") && page.contains("devices"));
     let made = tool(directory.path(), &["man", "--dir", "man"]);

@@ -336,6 +336,8 @@ impl Known {
         if self.gone.is_some() {
             entry["state"] = json!("offline");
             entry["viewers"] = json!(0);
+            // Whatever was wrong is not what keeps it away now.
+            entry["error"] = Value::Null;
         }
         // One that waits for its first viewer can be played as well.
         let live = self.gone.is_none() && (entry["state"] == "live" || entry["state"] == "idle");

@@ -28,8 +28,15 @@ impl Completions {
     pub fn run(self, mut program: Command) -> ExitCode {
         let name = program.get_name().to_owned();
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut program, name, &mut script);
-        super::print(String::from_utf8_lossy(&script).trim_end());
+        clap_complete::generate(self.shell, &mut program, &name, &mut script);
+        let mut script = String::from_utf8_lossy(&script).into_owned();
+        if self.shell == Shell::Bash {
+            // clap_complete 4.6 sets one name of a command and asks for another where the
+            // program's has a hyphen.
+            let (asked, set) = (name.replace('-', "__subcmd__"), name.replace('-', "__"));
+            script = script.replace(&format!("{asked}__"), &format!("{set}__"));
+        }
+        super::print(script.trim_end());
         ExitCode::SUCCESS
     }
 }

@@ -36,6 +36,7 @@ impl Hub {
         stream.listed = false;
         stream.description = None;
         stream.fallback = None;
+        stream.rejected = None;
         stream.fault = None;
         stream.codecs.clear();
         stream.image = None;
@@ -49,10 +50,8 @@ impl Hub {
             return;
         }
         let name = &stream.name;
-        match failure.rendered {
-            Some(text) => tracing::warn!(stream = name, "the description is of no use\n{text}"),
-            None => tracing::warn!(stream = name, failure.error, "the description is of no use"),
-        }
+        let text = failure.rendered.as_ref().unwrap_or(&failure.error);
+        tracing::warn!("{name}: the description is of no use\n{text}");
         stream.fault = Some(failure.error);
         if stream.description.is_none() {
             stream.status = StreamState::Failed;
@@ -64,6 +63,12 @@ impl Hub {
     fn adopt(&mut self, now: Duration, index: usize, description: Description) {
         let description = Arc::new(description);
         let stream = &mut self.streams[index];
+        let rejected = stream.rejected.as_ref();
+        if rejected.is_some_and(|rejected| rejected.is_same_pipeline(&description)) {
+            // Another file was saved: nothing makes this one better.
+            return;
+        }
+        stream.rejected = None;
         let mended = stream.fault.take().is_some();
         let newest = match &mut stream.next {
             Some(next) => Some(&mut next.description),
@@ -73,6 +78,7 @@ impl Hub {
             if newest.is_same_pipeline(&description) {
                 if mended || *newest != description {
                     *newest = description;
+                    tracing::info!(stream = stream.name, "the description is as on air again");
                     self.changed(index);
                 }
                 return;
@@ -176,6 +182,7 @@ impl Hub {
             id, source, began, ..
         } = attempt;
         let fanout = stream.fanout.clone();
+        tracing::info!(stream = stream.name, "the changed description is on air");
         // In this order nobody gets a frame of a codec that is not his.
         let old = stream.take_on_air();
         self.play_on(now, index, id, source, began);
@@ -202,6 +209,7 @@ impl Hub {
             };
             return;
         }
+        stream.rejected = Some(description);
         self.reject(index, failure);
     }
 
@@ -211,7 +219,7 @@ impl Hub {
         let Some(description) = stream.fallback.take() else {
             return false;
         };
-        stream.description = Some(description);
+        stream.rejected = stream.description.replace(description);
         stream.run = Run::Waiting {
             until: now + FIRST_RETRY,
             held: None,

@@ -14,6 +14,8 @@ pub(super) struct Stream {
     pub(super) run: Run,
     /// What is to follow the pipeline on air.
     pub(super) next: Option<Next>,
+    /// What was tried last and did not work, while what was on air before goes on.
+    pub(super) rejected: Option<Arc<Description>>,
     /// What played before, while its successor needs the device that it had.
     pub(super) fallback: Option<Arc<Description>>,
     pub(super) status: StreamState,
@@ -96,6 +98,7 @@ impl Stream {
             fanout: Arc::new(Fanout::new(engine)),
             run: Run::Stopped,
             next: None,
+            rejected: None,
             fallback: None,
             status: StreamState::Failed,
             error: None,

@@ -346,12 +346,16 @@ impl Hub {
         else {
             return;
         };
+        let looped = stream.description.as_ref().is_some_and(|d| d.looped);
+        if !looped && source.as_ref().is_some_and(|source| source.is_live()) {
+            // A camera does not end; its connection does.
+            return self.fail(now, index, "the source has ended".to_owned().into());
+        }
         let source = source.take();
         let held = held.take();
         // No sooner than what went out has been played, or the clock would run ahead.
         let until = (*since + SHORTEST_LOOP).max(stream.fanout.end());
         stream.run = Run::Waiting { until, held };
-        let looped = stream.description.as_ref().is_some_and(|d| d.looped);
         self.drop_source(index, source);
         if !looped {
             self.end_all(index, "the stream has ended");
@@ -398,12 +402,11 @@ impl Hub {
                 error, rendered, ..
             },
         ) = (&stream.name, failure);
-        match rendered {
-            _ if stream.error.as_ref() == Some(&error) => {
-                tracing::debug!(stream = name, error, "stream failed again");
-            }
-            Some(text) => tracing::warn!(stream = name, "stream failed, is tried again\n{text}"),
-            None => tracing::warn!(stream = name, error, "stream failed, is tried again"),
+        if stream.error.as_ref() == Some(&error) {
+            tracing::debug!(stream = name, error, "stream failed again");
+        } else {
+            let text = rendered.as_ref().unwrap_or(&error);
+            tracing::warn!("{name}: the stream failed and is tried again\n{text}");
         }
         let news = stream.status != StreamState::Failed || stream.error.as_ref() != Some(&error);
         stream.status = StreamState::Failed;

@@ -155,7 +155,9 @@ fn a_restart_in_another_codec_ends_the_viewers() {
 
 #[test]
 fn the_end_of_a_file_ends_its_viewers_and_begins_again() {
-    let mut f = fixture().live();
+    let f = fixture();
+    f.sources.state.lock().unwrap().recorded = true;
+    let mut f = f.live();
     f.play(A);
     f.advance(seconds(5));
     f.source(SourceEvent::Ended);
@@ -164,6 +166,18 @@ fn the_end_of_a_file_ends_its_viewers_and_begins_again() {
     f.began(Codec::Vp8);
     f.play(B);
     assert_eq!(*f.sources.state.lock().unwrap().alive.lock().unwrap(), 1);
+}
+
+#[test]
+fn a_live_source_that_ends_has_failed() {
+    let mut f = fixture().live();
+    f.play(A);
+    f.source(SourceEvent::Ended);
+    assert_eq!(f.gone(), []);
+    assert_eq!(f.status().0, StreamState::Failed);
+    f.advance(FIRST_RETRY);
+    f.began(Codec::Vp8);
+    assert_eq!(f.status(), (StreamState::Live, None));
 }
 
 #[test]
