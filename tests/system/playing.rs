@@ -164,6 +164,23 @@ fn a_description_of_ones_own_is_listed_as_text_and_sounds() {
     system.assert_quiet();
 }
 
+#[test]
+fn a_film_that_is_over_waits_for_a_click() {
+    let directory = TempDir::new().unwrap();
+    let film = "videotestsrc num-buffers=150 pattern=ball\n\
+        ! video/x-raw,format=I420,width=160,height=120,framerate=30/1\n\
+        ! vp8enc deadline=1 ! tee name=video allow-not-linked=true\n";
+    std::fs::write(directory.path().join("film.launch"), film).unwrap();
+    let system = Setup::new(&["film"]).pipelines(directory.path()).start();
+    let browser = Browser::launch(Kind::Chromium);
+    let page = watch(&browser, &system, "film");
+    page.says(page::STATUS, "Playing.", seconds(10));
+    page.says(page::STATUS, "The stream has ended.", seconds(15));
+    page.click(page::PLAY);
+    page.says(page::STATUS, "Playing.", seconds(10));
+    system.assert_quiet();
+}
+
 /// Watches a page whose browser is given another ICE password than the streamer sent: its checks
 /// are never answered.
 fn ice_that_fails_is_said_and_tried_again(kind: Kind) {
