@@ -275,12 +275,16 @@ export class Player extends EventTarget {
       const waits = pictured && video.videoWidth === 0 && now - begun < PICTURE_LIMIT;
       if (!shown && bytes > 0 && !waits) {
         shown = true;
-        this.hasAudio = sample.audio;
         this.tries = 0;
         this.reason = "";
         this.#set("playing", "Playing.");
       }
       if (shown) this.lastPlaying = movedAt;
+      // Sound may come after the picture.
+      if (sample.audio !== this.hasAudio) {
+        this.hasAudio = sample.audio;
+        this.dispatchEvent(new Event("state"));
+      }
       if (now - rate.at >= 1000) {
         const kbps = ((bytes - rate.bytes) * 8) / (now - rate.at);
         const { videoWidth: width, videoHeight: height } = video;
