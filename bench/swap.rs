@@ -83,10 +83,12 @@ fn main() {
         tell("saved change, first new frame", swapped.told());
         tell("restart and reconnect, first new frame", restarted.told());
         tell("restart against saved change", format!("{ratio:.1} times"));
-        let silent = percentile(&mut swapped.silent, 100);
+        let frozen = percentile(&mut swapped.frozen, 100).as_millis();
+        tell("longest freeze at a saved change", format!("{frozen} ms"));
+        let silent = percentile(&mut swapped.silent, 100).as_millis();
         tell(
             "most sound made up at a saved change",
-            format!("{silent:.0?}"),
+            format!("{silent} ms"),
         );
     }
 }
