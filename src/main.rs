@@ -58,7 +58,7 @@ struct Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags: Flags = admin::parse();
     admin::run("rusticast", play(flags)).await
 }
 

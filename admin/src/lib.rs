@@ -21,6 +21,7 @@ mod process;
 mod program;
 mod router;
 mod server;
+mod settings;
 mod together;
 
 use std::future::Future;
@@ -31,6 +32,7 @@ use serde_json::Value;
 pub use metrics::{Kind, Metric};
 pub use program::{address, run, stop_requested};
 pub use server::{Error, Server};
+pub use settings::{SettingsFile, parse};
 pub use together::Together;
 
 /// What a role shows of itself.

@@ -4,13 +4,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use admin::SettingsFile;
 use sip::driver::{check_advertised, check_signaling};
 
 use crate::error::Error;
 
-/// Configuration of front: flag, else environment variable, else the default shown.
+/// Configuration of front: flag, else environment variable, else the settings file, else the default
+/// shown.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Config {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for help of the program")]
+    pub file: SettingsFile,
+
     /// Address for browsers; port 0 takes any free one
     #[arg(
         long,
@@ -107,6 +113,7 @@ impl Default for Limits {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            file: SettingsFile::default(),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             signaling: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)),
             static_dir: None,

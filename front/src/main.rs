@@ -15,7 +15,7 @@ struct Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags: Flags = admin::parse();
     admin::run("front", serve(flags.config)).await
 }
 

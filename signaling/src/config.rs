@@ -3,13 +3,19 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use admin::SettingsFile;
 use sip::driver::check_advertised;
 
 use crate::error::Error;
 
-/// Configuration of signaling: flag, else environment variable, else the default shown.
+/// Configuration of signaling: flag, else environment variable, else the settings file, else the default
+/// shown.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct Config {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for help of the program")]
+    pub file: SettingsFile,
+
     /// Address for SIP over UDP; port 0 takes any free one
     #[arg(
         long,
@@ -59,6 +65,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            file: SettingsFile::default(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)),
             advertise: None,
             data: PathBuf::from("data.xml"),

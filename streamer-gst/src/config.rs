@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use admin::SettingsFile;
 use sip::driver::{check_advertised, check_signaling};
 use uuid::Uuid;
 
@@ -14,9 +15,14 @@ use crate::media;
 /// The signaling server takes no more calls.
 const MOST_VIEWERS: usize = 10_000;
 
-/// Configuration of the streamer: flag, else environment variable, else the default shown.
+/// Configuration of the streamer: flag, else environment variable, else the settings file, else the
+/// default shown.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct Config {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for help of the program")]
+    pub file: SettingsFile,
+
     /// Streams to run: names of files in the directory, without ending; all of them when none is
     /// given. NAME=VALUE, or STREAM.NAME=VALUE, gives their parameters other values
     #[arg(value_name = "STREAM|NAME=VALUE")]
@@ -118,6 +124,7 @@ impl Default for Config {
     fn default() -> Self {
         let media = media::Config::default();
         Self {
+            file: SettingsFile::default(),
             streams: media.streams,
             default_stream: None,
             pipelines: media.pipelines,
@@ -170,7 +177,8 @@ impl Config {
     }
 
     fn parameters(&self) -> Result<Parameters, String> {
-        Parameters::from_arguments(self.streams.iter().filter(|one| one.contains('=')))
+        Parameters::from_arguments(self.streams.iter().filter(|one| one.contains('=')))?
+            .settings(self.file.clone())
     }
 
     /// The part that concerns media.

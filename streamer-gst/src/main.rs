@@ -23,7 +23,7 @@ enum Flags {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Flags::parse() {
+    match admin::parse() {
         Flags::Run(config) => admin::run("streamer-gst", serve(config)).await,
         Flags::Check(tool) => tool.run(),
         Flags::Export(tool) => tool.run(),

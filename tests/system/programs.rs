@@ -100,3 +100,57 @@ fn a_port_in_use_is_named() {
     assert!(!refused.status.success());
     assert!(String::from_utf8(refused.stderr).unwrap().contains(&taken));
 }
+
+#[test]
+fn a_settings_file_gives_flags_and_parameters_while_it_runs() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::create_dir(path("streams")).unwrap();
+    std::fs::write(
+        path("streams/sized.launch"),
+        "videotestsrc is-live=true ! video/x-raw,format=I420,width=${size:-320},height=240
+           ! vp8enc deadline=1 cpu-used=8 ! tee name=video allow-not-linked=true\n",
+    )
+    .unwrap();
+    let settings = |size: u32| {
+        let (streams, data) = (path("streams"), path("data.xml"));
+        let text = format!(
+            "[rusticast]\nhttp = '127.0.0.1:0'\nsignaling = '127.0.0.1:0'\ndata = '{data}'\n\
+             pipelines = '{streams}'\n[parameters.sized]\nsize = {size}\n"
+        );
+        std::fs::write(path("settings.toml"), text).unwrap();
+    };
+    settings(160);
+    let mut demo = Process::start("rusticast", &["--config", &path("settings.toml")]);
+    let front = demo.addr("http");
+    let width = || {
+        let image = http::get(front, "/api/streams/sized/image").unwrap();
+        (image.status == 200).then(|| jpeg_width(&image.body))
+    };
+    eventually("the size of the file", seconds(20), || width() == Some(160));
+    settings(480);
+    // A picture may be ten seconds old.
+    eventually("its new size", seconds(30), || width() == Some(480));
+    demo.signal(Signal::INT);
+    assert!(demo.wait().success());
+    assert_eq!(demo.complaints(), Vec::<String>::new());
+
+    std::fs::write(path("settings.toml"), "[rusticast]\nmax-viewer = 3\n").unwrap();
+    let refused = run_to_end("rusticast", &["--config", &path("settings.toml")]);
+    assert!(!refused.status.success());
+    let told = String::from_utf8(refused.stderr).unwrap();
+    let place = format!(
+        "{}:2:14: rusticast has no flag --max-viewer",
+        path("settings.toml")
+    );
+    assert!(told.contains(&place), "{told}");
+}
+
+/// The width in a JPEG's frame header (ITU T.81, B.2.2).
+fn jpeg_width(image: &[u8]) -> u16 {
+    let frame = image
+        .windows(2)
+        .position(|two| two == [0xff, 0xc0])
+        .unwrap();
+    u16::from_be_bytes([image[frame + 7], image[frame + 8]])
+}

@@ -55,6 +55,13 @@ pub fn load_directory(
     }
     let loaded = load(directory, found, parameters);
     check_parameters(directory, &loaded, parameters)?;
+    if names.is_empty() {
+        let read = loaded.iter().filter_map(|one| one.result.as_ref().ok());
+        if let Some((message, help)) = parameters.unused_of_file(read) {
+            let help = help.unwrap_or_else(|| "take it out of [parameters]".to_owned());
+            tracing::warn!("settings file: {message}; {help}");
+        }
+    }
     Ok(loaded)
 }
 
@@ -74,7 +81,7 @@ fn check_parameters(
         // It may belong to what cannot be read.
         return Ok(());
     };
-    match parameters.unused(descriptions) {
+    match parameters.unused(descriptions.iter().copied()) {
         None => Ok(()),
         Some((message, help)) => {
             let place = Place::of_file(directory);
@@ -140,19 +147,31 @@ impl Watch {
     pub fn start(
         directory: PathBuf,
         names: Vec<String>,
-        parameters: Parameters,
+        mut parameters: Parameters,
         changed: impl Fn(Vec<Loaded>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (events, inbox) = channel();
-        let watcher = watch(&directory, events).map_err(std::io::Error::other)?;
+        let settings = parameters.file().and_then(|file| full(&file.config));
+        let settings = settings.map(|file| seen_from(&directory, file));
+        let beside = settings.as_deref().and_then(Path::parent);
+        let beside = beside.filter(|path| !path.starts_with(&directory));
+        let watcher = watch(&directory, beside, events).map_err(std::io::Error::other)?;
+        let concerned = move |loaded: &[Loaded]| -> HashSet<PathBuf> {
+            let files = loaded.iter().flat_map(files).chain(&settings);
+            files.cloned().collect()
+        };
         let work = move || {
-            let mut included = HashSet::new();
-            while let Some(()) = next_change(&inbox, &included) {
+            let found = find(&directory, &names).unwrap_or_default();
+            let mut of_concern = concerned(&load(&directory, found, &parameters));
+            while let Some(()) = next_change(&inbox, &of_concern) {
+                if let Err(error) = parameters.read_again() {
+                    tracing::warn!("{error}; the values from before are kept");
+                }
                 // A directory that cannot be read for a moment is no reason to end its streams.
                 match find(&directory, &names) {
                     Ok(found) => {
                         let loaded = load(&directory, found, &parameters);
-                        included = loaded.iter().flat_map(files).cloned().collect();
+                        of_concern = concerned(&loaded);
                         changed(loaded);
                     }
                     Err(error) => tracing::warn!(%error, "the descriptions cannot be read"),
@@ -164,6 +183,20 @@ impl Watch {
             .spawn(work)?;
         Ok(Self { _watcher: watcher })
     }
+}
+
+/// Where a file is, or would be, as the system tells of changes.
+fn full(file: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(file).ok()?;
+    let directory = absolute.parent()?.canonicalize().ok()?;
+    Some(directory.join(absolute.file_name()?))
+}
+
+/// A file as the watcher of a directory names it: what is watched as `a/b` changes in `a/b/…`.
+fn seen_from(directory: &Path, file: PathBuf) -> PathBuf {
+    let whole = directory.canonicalize();
+    let below = whole.ok().and_then(|whole| file.strip_prefix(whole).ok());
+    below.map(|rest| directory.join(rest)).unwrap_or(file)
 }
 
 /// What a description is made of.
@@ -179,11 +212,18 @@ type Event = notify::Result<notify::Event>;
 /// Where the system tells of no changes, as on some network drives, the files are looked at.
 fn watch(
     directory: &Path,
+    settings: Option<&Path>,
     events: Sender<Event>,
 ) -> notify::Result<Box<dyn Watcher + Send + Sync>> {
+    let begin = |watcher: &mut dyn Watcher| {
+        watcher.watch(directory, RecursiveMode::Recursive)?;
+        settings.map_or(Ok(()), |path| {
+            watcher.watch(path, RecursiveMode::NonRecursive)
+        })
+    };
     let told = RecommendedWatcher::new(events.clone(), notify::Config::default());
     let told = told.and_then(|mut watcher| {
-        watcher.watch(directory, RecursiveMode::Recursive)?;
+        begin(&mut watcher)?;
         Ok(watcher)
     });
     match told {
@@ -192,20 +232,21 @@ fn watch(
             tracing::debug!(%error, "looking at the descriptions from time to time");
             let config = notify::Config::default().with_poll_interval(LOOK);
             let mut watcher = PollWatcher::new(events, config)?;
-            watcher.watch(directory, RecursiveMode::Recursive)?;
+            begin(&mut watcher)?;
             Ok(Box::new(watcher))
         }
     }
 }
 
 /// Waits until something has changed and everybody has finished writing; `None` at the end.
-fn next_change(inbox: &Receiver<Event>, included: &HashSet<PathBuf>) -> Option<()> {
+fn next_change(inbox: &Receiver<Event>, concerned: &HashSet<PathBuf>) -> Option<()> {
     let mut writing = HashSet::new();
     let mut limit = None::<Instant>;
-    // Descriptions, what they include, and directories; not what else may be written beside them.
+    // Descriptions, what they include, their settings, and directories; not what else may be
+    // written beside them.
     let concerns_us = |path: &PathBuf| {
         let extension = path.extension();
-        extension.is_none_or(|extension| extension == EXTENSION) || included.contains(path)
+        extension.is_none_or(|extension| extension == EXTENSION) || concerned.contains(path)
     };
     loop {
         let event = match limit {
@@ -243,6 +284,8 @@ fn next_change(inbox: &Receiver<Event>, included: &HashSet<PathBuf>) -> Option<(
 mod tests {
     use std::fs;
     use std::io::Write;
+
+    use admin::SettingsFile;
 
     use super::*;
 
@@ -321,5 +364,43 @@ mod tests {
         assert!(told.recv_timeout(QUIET * 5).is_err());
         drop(watch);
         assert!(told.recv_timeout(PATIENCE).is_err());
+    }
+
+    #[test]
+    fn what_is_included_and_the_settings_are_looked_after_from_the_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let part = directory.path().join("part.txt");
+        fs::write(&part, BODY).unwrap();
+        let text = "#: include part.txt\n";
+        fs::write(directory.path().join("a.launch"), text).unwrap();
+        for settings in [directory.path(), elsewhere.path()] {
+            let config = settings.join("settings.toml");
+            let file = SettingsFile {
+                config: config.clone(),
+            };
+            let parameters = Parameters::default().settings(file).unwrap();
+            let (sender, told) = channel();
+            let _watch = Watch::start(
+                directory.path().to_owned(),
+                Vec::new(),
+                parameters,
+                move |loaded| {
+                    let _ = sender.send(loaded);
+                },
+            )
+            .unwrap();
+            fs::write(&part, format!("identity name=${{n:-x}} ! {BODY}")).unwrap();
+            let value = || {
+                let loaded = told.recv_timeout(PATIENCE).unwrap();
+                loaded[0].result.as_ref().unwrap().params[0].value.clone()
+            };
+            assert_eq!(value(), "x");
+            fs::write(&config, "[parameters]\nn = 'y'\n").unwrap();
+            assert_eq!(value(), "y");
+            // What cannot be read changes nothing.
+            fs::write(&config, "[parameters").unwrap();
+            assert_eq!(value(), "y");
+        }
     }
 }

@@ -2,18 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use admin::SettingsFile;
+
 use super::Description;
 use super::nearest::did_you_mean;
 
-/// Where the values of parameters come from, the strongest first.
+/// Where the values of parameters come from: the command line, then the settings file, then the
+/// environment.
 ///
 /// Keys are `name`, for all streams, or `stream.name`, for one of them; the latter wins within
 /// its layer. An empty value counts as none, as for a shell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {
-    layers: Vec<BTreeMap<String, String>>,
+    given: Values,
+    file: Option<SettingsFile>,
+    of_file: Values,
     environment: bool,
 }
+
+type Values = BTreeMap<String, String>;
 
 /// A parameter of a description.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +36,38 @@ pub struct Parameter {
 }
 
 impl Parameters {
-    /// Adds values that are weaker than all before.
-    #[must_use]
-    pub fn layer(mut self, values: BTreeMap<String, String>) -> Self {
-        self.layers.push(values);
-        self
+    /// Adds the values of the settings file.
+    ///
+    /// # Errors
+    /// One line about what cannot be read in it, with the place.
+    pub fn settings(mut self, file: SettingsFile) -> Result<Self, String> {
+        self.file = Some(file);
+        self.read_again()?;
+        Ok(self)
+    }
+
+    /// Takes what the settings file says now. After an error everything is as before.
+    ///
+    /// # Errors
+    /// As for [`Parameters::settings`].
+    pub(super) fn read_again(&mut self) -> Result<(), String> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let values = file.parameters()?;
+        if let Some(key) = values.keys().find(|key| !is_key(key)) {
+            let file = file.config.display();
+            return Err(format!(
+                "{file}: [parameters] has \"{key}\", which is no name of a parameter"
+            ));
+        }
+        self.of_file = values;
+        Ok(())
+    }
+
+    /// The settings file.
+    pub(super) fn file(&self) -> Option<&SettingsFile> {
+        self.file.as_ref()
     }
 
     /// Adds the environment variables of the process, the weakest of all.
@@ -53,41 +87,41 @@ impl Parameters {
         let mut values = BTreeMap::new();
         for argument in arguments {
             let argument = argument.as_ref();
-            let named = argument.split_once('=').filter(|(key, _)| {
-                let (stream, name) = key.rsplit_once('.').unwrap_or(("any", key));
-                super::is_valid_name(stream) && is_parameter_name(name)
-            });
-            let Some((key, value)) = named else {
+            let named = argument.split_once('=');
+            let Some((key, value)) = named.filter(|(key, _)| is_key(key)) else {
                 return Err(format!(
                     "\"{argument}\" is neither name=value nor stream.name=value"
                 ));
             };
             values.insert(key.to_owned(), value.to_owned());
         }
-        Ok(Self::default().layer(values))
+        Ok(Self {
+            given: values,
+            ..Self::default()
+        })
     }
 
-    /// A value that none of the descriptions asks for, which must have been meant for something:
-    /// what is wrong, and what may have been meant. Of the environment nobody knows.
+    /// A value of the command line that none of the descriptions asks for, which must have been
+    /// meant for something: what is wrong, and what may have been meant.
     pub(crate) fn unused<'a>(
         &self,
         descriptions: impl IntoIterator<Item = &'a Description>,
     ) -> Option<(String, Option<String>)> {
-        let names = |one: &'a Description| {
-            let names = one.params.iter().map(|param| param.name.clone());
-            names.flat_map(|name| [format!("{}.{name}", one.name), name])
-        };
-        let known: Vec<String> = descriptions.into_iter().flat_map(names).collect();
-        let mut given = self.layers.iter().flat_map(BTreeMap::keys);
-        let name = given.find(|name| !known.contains(name))?;
-        let help = did_you_mean(name, known.iter().map(String::as_str));
-        Some((format!("no stream has a parameter {name}"), help))
+        unused(&self.given, descriptions)
+    }
+
+    /// As [`Parameters::unused`], of the settings file, whose values may be for other streams.
+    pub(super) fn unused_of_file<'a>(
+        &self,
+        descriptions: impl IntoIterator<Item = &'a Description>,
+    ) -> Option<(String, Option<String>)> {
+        unused(&self.of_file, descriptions)
     }
 
     /// The value of a stream's parameter, if anybody gives one.
     pub fn get(&self, stream: &str, name: &str) -> Option<String> {
         let own = format!("{stream}.{name}");
-        let given = |layer: &BTreeMap<String, String>| {
+        let given = |layer: &Values| {
             let values = [layer.get(&own), layer.get(name)];
             values
                 .into_iter()
@@ -95,11 +129,34 @@ impl Parameters {
                 .find(|v| !v.is_empty())
                 .cloned()
         };
-        self.layers.iter().find_map(given).or_else(|| {
-            let value = self.environment.then(|| std::env::var(name).ok());
-            value.flatten().filter(|value| !value.is_empty())
-        })
+        [&self.given, &self.of_file]
+            .into_iter()
+            .find_map(given)
+            .or_else(|| {
+                let value = self.environment.then(|| std::env::var(name).ok());
+                value.flatten().filter(|value| !value.is_empty())
+            })
     }
+}
+
+fn unused<'a>(
+    given: &Values,
+    descriptions: impl IntoIterator<Item = &'a Description>,
+) -> Option<(String, Option<String>)> {
+    let names = |one: &'a Description| {
+        let names = one.params.iter().map(|param| param.name.clone());
+        names.flat_map(|name| [format!("{}.{name}", one.name), name])
+    };
+    let known: Vec<String> = descriptions.into_iter().flat_map(names).collect();
+    let name = given.keys().find(|name| !known.contains(name))?;
+    let help = did_you_mean(name, known.iter().map(String::as_str));
+    Some((format!("no stream has a parameter {name}"), help))
+}
+
+/// Whether it is `name` or `stream.name`.
+fn is_key(key: &str) -> bool {
+    let (stream, name) = key.rsplit_once('.').unwrap_or(("any", key));
+    super::is_valid_name(stream) && is_parameter_name(name)
 }
 
 /// Whether a shell takes it for the name of a variable.
@@ -114,16 +171,25 @@ mod tests {
 
     #[test]
     fn the_command_line_beats_configuration_and_a_stream_s_own_value_the_common_one() {
-        let config = [("a.size", "7"), ("size", "8"), ("rate", "9"), ("none", "")];
-        let config = config.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let parameters = Parameters::from_arguments(["size=1", "b.size=2", "x="])
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("settings.toml");
+        let text = "[parameters]\nsize = 8\nrate = 9\nnone = ''\na.size = 7\n";
+        std::fs::write(&config, text).unwrap();
+        let mut parameters = Parameters::from_arguments(["size=1", "b.size=2", "x="])
             .unwrap()
-            .layer(config.into_iter().collect());
+            .settings(SettingsFile {
+                config: config.clone(),
+            })
+            .unwrap();
         assert_eq!(parameters.get("a", "size").as_deref(), Some("1"));
         assert_eq!(parameters.get("b", "size").as_deref(), Some("2"));
         assert_eq!(parameters.get("a", "rate").as_deref(), Some("9"));
         assert_eq!(parameters.get("a", "none"), None);
         assert_eq!(parameters.get("a", "x"), None);
+        std::fs::write(&config, "[parameters]\nra-te = 1").unwrap();
+        let error = parameters.read_again().unwrap_err();
+        assert!(error.contains("\"ra-te\", which is no name"), "{error}");
+        assert_eq!(parameters.get("a", "rate").as_deref(), Some("9"));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use admin::SettingsFile;
+
 use crate::description::{Diagnostic, Severity};
 use crate::gst::check;
 
@@ -12,6 +14,9 @@ use crate::gst::check;
 /// Exits with 1 when there is an error; warnings do not count.
 #[derive(Debug, clap::Args)]
 pub struct Check {
+    #[command(flatten)]
+    settings: SettingsFile,
+
     /// Descriptions (NAME.launch), and values of their parameters as name=value
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
@@ -33,7 +38,7 @@ impl Check {
             .iter()
             .cloned()
             .partition(|argument| argument.contains('=') && !Path::new(argument).exists());
-        let parameters = match super::parameters(&values) {
+        let parameters = match super::parameters(&values, &self.settings) {
             Ok(parameters) => parameters,
             Err(why) => return super::fail("check", &why),
         };

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::quoted;
+use admin::SettingsFile;
+
 use crate::description::Description;
 
 /// Print a description as one gst-launch line that runs
@@ -11,6 +13,9 @@ use crate::description::Description;
 /// Includes are put in, parameters have their values, and what a shell would act on is quoted.
 #[derive(Debug, clap::Args)]
 pub struct Export {
+    #[command(flatten)]
+    settings: SettingsFile,
+
     /// The description (NAME.launch)
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -31,7 +36,7 @@ pub struct Export {
 impl Export {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let description = match super::load("export", &self.file, &self.values) {
+        let description = match super::load("export", &self.file, &self.values, &self.settings) {
             Ok(description) => description,
             Err(failed) => return failed,
         };

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use admin::SettingsFile;
+
 use crate::description::Diagnostic;
 use crate::drawing;
 use crate::gst::portrait;
@@ -17,6 +19,9 @@ const PLAYING: Duration = Duration::from_secs(4);
 /// drawn as well. What goes wrong meanwhile is told, and the rest is drawn; the status is 1 then.
 #[derive(Debug, clap::Args)]
 pub struct Graph {
+    #[command(flatten)]
+    settings: SettingsFile,
+
     /// The description (NAME.launch)
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -37,7 +42,7 @@ pub struct Graph {
 impl Graph {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let description = match super::load("graph", &self.file, &self.values) {
+        let description = match super::load("graph", &self.file, &self.values, &self.settings) {
             Ok(description) => description,
             Err(failed) => return failed,
         };

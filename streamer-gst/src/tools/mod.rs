@@ -13,6 +13,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use admin::SettingsFile;
 pub use check::Check;
 pub use devices::Devices;
 pub use doctor::Doctor;
@@ -23,14 +24,21 @@ pub use manual::{Completions, Man};
 
 use crate::description::{Description, Diagnostic, Parameters};
 
-/// Values of parameters as a command line gives them, with the environment behind.
-fn parameters(arguments: &[String]) -> Result<Parameters, String> {
-    Parameters::from_arguments(arguments).map(Parameters::environment)
+/// Values of parameters as a command line gives them, then the settings file, then the environment:
+/// the same as for a running stream.
+fn parameters(arguments: &[String], settings: &SettingsFile) -> Result<Parameters, String> {
+    let given = Parameters::from_arguments(arguments)?;
+    Ok(given.settings(settings.clone())?.environment())
 }
 
 /// Reads one description for a tool; what keeps it from that has been told.
-fn load(tool: &str, file: &Path, values: &[String]) -> Result<Description, ExitCode> {
-    let parameters = parameters(values).map_err(|why| fail(tool, &why))?;
+fn load(
+    tool: &str,
+    file: &Path,
+    values: &[String],
+    settings: &SettingsFile,
+) -> Result<Description, ExitCode> {
+    let parameters = parameters(values, settings).map_err(|why| fail(tool, &why))?;
     let description = Description::load(file, &parameters).map_err(|faults| {
         tell(std::io::stderr(), &faults.diagnostics);
         ExitCode::FAILURE
