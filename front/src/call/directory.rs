@@ -18,8 +18,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// A poll without answer is followed by a fresh one after this long: a server that returns is
 /// noticed soon, while retransmissions of the old poll come ever more rarely.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A stream that left the directory is shown as offline for this long.
-const OFFLINE_KEPT: Duration = Duration::from_secs(5 * 60);
+/// A stream that left the directory is shown as offline for this long: a streamer that is started
+/// again needs less, and what was removed shall not linger.
+const OFFLINE_KEPT: Duration = Duration::from_secs(60);
 /// Entries kept at most (design section 7).
 const STREAMS: usize = 1000;
 /// Pages of one poll at most: 1000 entries of 4 kB pages with the largest descriptions.
