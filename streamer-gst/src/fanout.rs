@@ -12,28 +12,28 @@ use std::time::Duration;
 use crate::codec::{Codec, Kind};
 use crate::engine::{Delivery, Engine, Frame, ViewerId};
 
-/// Who lost the picture gets a keyframe no sooner than this after the last one, so that one bad
-/// link does not cost everybody else quality.
+/// An encoder is asked for no more than one keyframe in this time, so that neither many joins nor
+/// one bad link cost everybody else quality. Who joins within it shares that keyframe.
 const KEYFRAME_INTERVAL: Duration = Duration::from_secs(1);
-/// Who has seen no picture yet waits no longer than this after the last request: a picture within
-/// a second of the click, and two keyframes a second however many come.
-const JOIN_INTERVAL: Duration = Duration::from_millis(500);
+/// How far back the keyframe of a group may lie that is handed to who joins, where keyframes only
+/// come when they come.
+const LONGEST_GROUP: Duration = Duration::from_secs(10);
 /// Two frames of one output are at least this far apart: browsers take frames of one RTP time
 /// stamp for one frame.
 const SMALLEST_STEP: Duration = Duration::from_millis(1);
 /// A longer duration is a mistake of the source, and must not move what follows.
 const LONGEST_FRAME: Duration = Duration::from_secs(1);
 /// Bounds of what is kept since the last keyframe, per output.
-const MAX_HISTORY_BYTES: usize = 4 << 20;
+const MAX_HISTORY_BYTES: usize = 3 << 20;
 const MAX_HISTORY_FRAMES: usize = 1024;
 
-/// Where a viewer that joins begins.
+/// When keyframes of an output come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// With the next keyframe, which is asked for.
-    NextKeyframe,
-    /// With the last keyframe and all frames since, if they are still kept; else with the next.
-    LastKeyframe,
+pub enum Keyframes {
+    /// When they are asked for: there is an encoder that obeys.
+    OnRequest,
+    /// As the source has them.
+    AsTheyCome,
 }
 
 /// Whether the source must be asked for a keyframe now. Asking is up to the caller, outside of
@@ -90,6 +90,8 @@ struct Output {
     fed: bool,
     asked: Option<Duration>,
     wanted: bool,
+    /// It was asked for a keyframe and gave none.
+    deaf: bool,
 }
 
 /// A keyframe and when it came.
@@ -98,6 +100,7 @@ struct Seen {
     at: Duration,
 }
 
+#[derive(Clone, Copy)]
 struct Member {
     viewer: ViewerId,
     place: Place,
@@ -213,22 +216,25 @@ impl Fanout {
         output.ask_if_due(now)
     }
 
-    /// Adds a viewer to an output. A second time is ignored.
-    pub fn join(&self, now: Duration, viewer: ViewerId, output: &str, start: Start) -> Keyframe {
+    /// Adds a viewer to an output; a second time is ignored. It begins at once with the frames
+    /// since the last keyframe, if they are few enough, else with the next keyframe.
+    pub fn join(
+        &self,
+        now: Duration,
+        viewer: ViewerId,
+        output: &str,
+        keyframes: Keyframes,
+    ) -> Keyframe {
         let mut state = self.lock();
         let output = state.outputs.entry(Arc::from(output)).or_default();
         if output.viewers.iter().any(|member| member.viewer == viewer) {
             return Keyframe::None;
         }
-        let mut place = Place::New;
-        if start == Start::LastKeyframe {
-            for frame in &output.history {
-                place = Place::after(self.engine.send(viewer, frame));
-                if place == Place::Behind {
-                    break;
-                }
-            }
-        }
+        let reach = match keyframes {
+            Keyframes::OnRequest if !output.deaf => KEYFRAME_INTERVAL,
+            _ => LONGEST_GROUP,
+        };
+        let place = output.replay(&*self.engine, now, viewer, reach);
         output.viewers.push(Member { viewer, place });
         output.ask_if_due(now)
     }
@@ -300,6 +306,7 @@ impl Output {
         self.fed = false;
         self.wanted = false;
         self.asked = None;
+        self.deaf = false;
         self.forget_history();
         for member in &mut self.viewers {
             if member.place == Place::Fed {
@@ -326,7 +333,54 @@ impl Output {
         }
         if frame.keyframe {
             self.wanted = false;
+            self.deaf = false;
+        } else if self.is_overdue(now) {
+            self.deaf = true;
+            for index in 0..self.viewers.len() {
+                let Member { viewer, place } = self.viewers[index];
+                if place == Place::New {
+                    self.viewers[index].place = self.replay(engine, now, viewer, LONGEST_GROUP);
+                }
+            }
         }
+    }
+
+    /// Hands over the frames since the last keyframe, if that came within `reach`. Their stamps
+    /// are pressed together behind that of the last one: with its own, a browser would take the
+    /// first for late and play everything that much later.
+    fn replay(
+        &self,
+        engine: &dyn Engine,
+        now: Duration,
+        viewer: ViewerId,
+        reach: Duration,
+    ) -> Place {
+        let came = self.keyframe.as_ref().map(|seen| seen.at);
+        let Some(last) = self.history.back() else {
+            return Place::New;
+        };
+        if came.is_none_or(|came| now.saturating_sub(came) > reach) {
+            return Place::New;
+        }
+        let steps = (0..self.history.len() as u32).rev();
+        for (step, frame) in steps.zip(&self.history) {
+            let pressed = Frame {
+                pts: last.pts.saturating_sub(SMALLEST_STEP * step),
+                ..frame.clone()
+            };
+            if engine.send(viewer, &pressed) == Delivery::Full {
+                return Place::Behind;
+            }
+        }
+        Place::Fed
+    }
+
+    /// Whether an encoder had its time to answer a request.
+    fn is_overdue(&self, now: Duration) -> bool {
+        let came = self.keyframe.as_ref().map(|seen| seen.at);
+        self.asked.is_some_and(|asked| {
+            now.saturating_sub(asked) >= KEYFRAME_INTERVAL && came.is_none_or(|came| came < asked)
+        })
     }
 
     fn remember(&mut self, now: Duration, frame: &Frame) {
@@ -358,16 +412,13 @@ impl Output {
         if self.codec.is_none_or(|codec| codec.kind() == Kind::Audio) {
             return Keyframe::None;
         }
-        let stands = |place| self.viewers.iter().any(|member| member.place == place);
-        let passed = |since: Option<Duration>, interval| {
-            since.is_none_or(|since| now.saturating_sub(since) >= interval)
+        let waits = |member: &Member| member.place != Place::Fed;
+        let passed = |since: Option<Duration>| {
+            since.is_none_or(|since| now.saturating_sub(since) >= KEYFRAME_INTERVAL)
         };
         let came = self.keyframe.as_ref().map(|seen| seen.at);
-        let join = stands(Place::New) && passed(self.asked, JOIN_INTERVAL);
-        let repair = (self.wanted || stands(Place::Behind))
-            && passed(self.asked, KEYFRAME_INTERVAL)
-            && passed(came, KEYFRAME_INTERVAL);
-        if !(join || repair) {
+        let wanted = self.wanted || self.viewers.iter().any(waits);
+        if !(wanted && passed(self.asked) && passed(came)) {
             return Keyframe::None;
         }
         self.asked = Some(now);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::codec::Codec;
 use crate::description::{Description, Diagnostic, Faults};
-use crate::fanout::{Fanout, SourceId};
+use crate::fanout::{Fanout, Keyframes, SourceId};
 
 /// What happens in a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,9 @@ pub trait Source: Send {
 
     /// Asks the encoder of an output for a keyframe.
     fn force_keyframe(&self, output: &str);
+
+    /// Whether an output has an encoder that can be asked.
+    fn keyframes(&self, output: &str) -> Keyframes;
 
     /// Whether it makes its frames as time passes, like a camera and unlike a file.
     fn is_live(&self) -> bool;

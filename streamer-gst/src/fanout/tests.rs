@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use super::Keyframes::{AsTheyCome, OnRequest};
 use super::*;
 use crate::engine::fake::FakeEngine;
 
@@ -35,33 +36,104 @@ fn fixture() -> (Arc<FakeEngine>, Fanout) {
 }
 
 #[test]
-fn a_viewer_begins_at_the_next_keyframe_and_misses_nothing_after() {
+fn a_viewer_begins_at_the_next_keyframe_when_the_last_is_old_and_misses_nothing_after() {
     let (engine, fanout) = fixture();
     let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
-    assert_eq!(
-        fanout.join(ms(10), A, "video", Start::NextKeyframe),
-        Keyframe::Ask
-    );
-    for (pts, keyframe) in [(40, false), (80, true), (120, false), (160, false)] {
+    let _ = fanout.push(FIRST, ms(1400), frame("video", 1400, false));
+    assert_eq!(fanout.join(ms(1410), A, "video", OnRequest), Keyframe::Ask);
+    for (pts, keyframe) in [(1440, false), (1480, true), (1520, false)] {
         let _ = fanout.push(FIRST, ms(pts), frame("video", pts, keyframe));
     }
-    assert_eq!(engine.stamps(A), [80, 120, 160]);
+    assert_eq!(engine.stamps(A), [1480, 1520]);
     fanout.leave(A);
-    let _ = fanout.push(FIRST, ms(200), frame("video", 200, true));
-    assert_eq!(engine.stamps(A), [80, 120, 160]);
+    let _ = fanout.push(FIRST, ms(1560), frame("video", 1560, true));
+    assert_eq!(engine.stamps(A), [1480, 1520]);
     assert_eq!(fanout.viewers("video"), 0);
 }
 
 #[test]
-fn history_then_live_without_a_gap_or_a_double() {
+fn the_last_group_then_live_without_a_gap_a_double_or_an_age() {
     let (engine, fanout) = fixture();
-    for (pts, keyframe) in [(0, true), (40, false), (80, true), (120, false)] {
+    for (pts, keyframe) in [
+        (0, true),
+        (40, false),
+        (80, true),
+        (120, false),
+        (160, false),
+    ] {
         let _ = fanout.push(FIRST, ms(pts), frame("video", pts, keyframe));
     }
-    let _ = fanout.join(ms(130), A, "video", Start::LastKeyframe);
-    let _ = fanout.join(ms(131), A, "video", Start::LastKeyframe);
-    let _ = fanout.push(FIRST, ms(160), frame("video", 160, false));
-    assert_eq!(engine.stamps(A), [80, 120, 160]);
+    for _ in 0..2 {
+        let asked = fanout.join(ms(170), A, "video", OnRequest);
+        assert_eq!(asked, Keyframe::None);
+    }
+    let _ = fanout.push(FIRST, ms(200), frame("video", 200, false));
+    // As if all of it had just been made.
+    assert_eq!(engine.stamps(A), [158, 159, 160, 200]);
+}
+
+#[test]
+fn where_keyframes_come_when_they_come_a_long_group_is_handed_over() {
+    let (engine, fanout) = fixture();
+    for second in 0..=11 {
+        let at = second * 1000;
+        let _ = fanout.push(FIRST, ms(at), frame("video", at, second == 0));
+        match second {
+            9 => assert_eq!(fanout.join(ms(at), A, "video", AsTheyCome), Keyframe::None),
+            11 => assert_eq!(fanout.join(ms(at), B, "video", AsTheyCome), Keyframe::Ask),
+            _ => {}
+        }
+    }
+    let state = engine.state.lock().unwrap();
+    assert_eq!(state.frames[&A].len(), 12);
+    assert!(!state.frames.contains_key(&B));
+}
+
+#[test]
+fn who_joins_within_a_second_shares_a_keyframe() {
+    let (engine, fanout) = fixture();
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
+    let mut asked = Vec::new();
+    let mut note = |at: u64, keyframe| {
+        if keyframe == Keyframe::Ask {
+            asked.push(at);
+        }
+    };
+    // The encoder takes 40 ms, and one comes each 100 ms.
+    for at in (2000..4000).step_by(20) {
+        if at % 100 == 0 {
+            note(at, fanout.join(ms(at), ViewerId(at), "video", OnRequest));
+            // A loss does not come sooner than the second either.
+            note(at, fanout.want_keyframe(ms(at), "video"));
+        }
+        let forced = at == 2040 || at == 3080;
+        note(at, fanout.push(FIRST, ms(at), frame("video", at, forced)));
+    }
+    assert_eq!(asked, [2000, 3040]);
+    let state = engine.state.lock().unwrap();
+    for (viewer, frames) in &state.frames {
+        assert!(frames[0].keyframe);
+        let waited = frames[0].pts.saturating_sub(ms(viewer.0));
+        assert!(waited <= ms(40), "{viewer}: {waited:?}");
+    }
+    assert_eq!(state.frames.len(), 20);
+}
+
+#[test]
+fn an_encoder_that_ignores_requests_is_asked_again_and_waited_for_no_longer() {
+    let (engine, fanout) = fixture();
+    let next = |at| fanout.push(FIRST, ms(at), frame("video", at, at == 0));
+    let _ = next(0);
+    let _ = next(2000);
+    assert_eq!(fanout.join(ms(2000), A, "video", OnRequest), Keyframe::Ask);
+    assert_eq!(next(2960), Keyframe::None);
+    assert!(engine.stamps(A).is_empty());
+    let _ = next(3000);
+    assert_eq!(engine.stamps(A), [2997, 2998, 2999, 3000]);
+    // The next one learns from that.
+    let _ = fanout.join(ms(3010), B, "video", OnRequest);
+    assert_eq!(engine.stamps(B).len(), 4);
+    assert_eq!(fanout.want_keyframe(ms(3020), "video"), Keyframe::Ask);
 }
 
 #[test]
@@ -73,7 +145,7 @@ fn history_is_bounded() {
     big.bytes = Bytes::from(vec![0; MAX_HISTORY_BYTES]);
     let _ = fanout.push(FIRST, ms(40), big);
     let _ = fanout.push(FIRST, ms(80), frame("video", 80, false));
-    let _ = fanout.join(ms(90), A, "video", Start::LastKeyframe);
+    let _ = fanout.join(ms(90), A, "video", OnRequest);
     assert_eq!(engine.stamps(A), [0_u128; 0]);
     assert_eq!(fanout.picture(ms(90), "video", ms(10)).len(), 1);
 }
@@ -82,8 +154,8 @@ fn history_is_bounded() {
 fn a_viewer_that_fell_behind_goes_on_at_a_keyframe_and_disturbs_nobody() {
     let (engine, fanout) = fixture();
     let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
-    let _ = fanout.join(ms(0), A, "video", Start::LastKeyframe);
-    let _ = fanout.join(ms(0), B, "video", Start::LastKeyframe);
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
+    let _ = fanout.join(ms(0), B, "video", OnRequest);
     engine.state.lock().unwrap().full.insert(A);
     let _ = fanout.push(FIRST, ms(40), frame("video", 40, false));
     engine.state.lock().unwrap().full.clear();
@@ -92,37 +164,6 @@ fn a_viewer_that_fell_behind_goes_on_at_a_keyframe_and_disturbs_nobody() {
     let _ = fanout.push(FIRST, ms(160), frame("video", 160, false));
     assert_eq!(engine.stamps(A), [0, 120, 160]);
     assert_eq!(engine.stamps(B), [0, 40, 80, 120, 160]);
-}
-
-#[test]
-fn who_joins_waits_half_a_second_at_most_and_shares() {
-    let (_, fanout) = fixture();
-    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
-    let mut asked = Vec::new();
-    let mut note = |at: u64, keyframe| {
-        if keyframe == Keyframe::Ask {
-            asked.push(at);
-        }
-    };
-    // Right after a keyframe that nobody asked for.
-    note(10, fanout.join(ms(10), A, "video", Start::NextKeyframe));
-    let _ = fanout.push(FIRST, ms(40), frame("video", 40, true));
-    for viewer in 10..20 {
-        let viewer = ViewerId(viewer);
-        note(
-            50,
-            fanout.join(ms(50), viewer, "video", Start::NextKeyframe),
-        );
-    }
-    // A loss does not come before those who have no picture yet.
-    note(60, fanout.want_keyframe(ms(60), "video"));
-    for at in (80..1600).step_by(40) {
-        note(
-            at,
-            fanout.push(FIRST, ms(at), frame("video", at, at == 560)),
-        );
-    }
-    assert_eq!(asked, [10, 520]);
 }
 
 #[test]
@@ -139,7 +180,7 @@ fn a_keyframe_that_came_by_itself_counts_for_those_who_lost_one() {
 #[test]
 fn a_duration_nobody_can_mean_does_not_move_what_follows() {
     let (engine, fanout) = fixture();
-    let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
     let mut long = frame("video", 0, true);
     long.duration = Some(Duration::from_secs(3600));
     let _ = fanout.push(FIRST, ms(0), long);
@@ -166,8 +207,8 @@ fn losses_ask_for_keyframes_once_a_second_and_share_one() {
     let (_, fanout) = fixture();
     let asked = |keyframe| keyframe == Keyframe::Ask;
     let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
-    let _ = fanout.join(ms(0), A, "video", Start::LastKeyframe);
-    let _ = fanout.join(ms(0), B, "video", Start::LastKeyframe);
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
+    let _ = fanout.join(ms(0), B, "video", OnRequest);
     assert!(!asked(fanout.want_keyframe(ms(200), "video")));
     // It waits for its turn and is remembered until then.
     assert!(!asked(fanout.push(
@@ -195,22 +236,9 @@ fn losses_ask_for_keyframes_once_a_second_and_share_one() {
 }
 
 #[test]
-fn an_encoder_that_ignored_the_request_is_asked_again() {
-    let (_, fanout) = fixture();
-    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
-    let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
-    let next = |at| fanout.push(FIRST, ms(at), frame("video", at, false));
-    assert_eq!(next(480), Keyframe::None);
-    assert_eq!(next(520), Keyframe::Ask);
-}
-
-#[test]
 fn sound_never_asks_for_keyframes() {
     let (engine, fanout) = fixture();
-    assert_eq!(
-        fanout.join(ms(0), A, "audio", Start::NextKeyframe),
-        Keyframe::None
-    );
+    assert_eq!(fanout.join(ms(0), A, "audio", OnRequest), Keyframe::None);
     assert_eq!(
         fanout.push(FIRST, ms(0), frame("audio", 0, true)),
         Keyframe::None
@@ -222,10 +250,7 @@ fn sound_never_asks_for_keyframes() {
 #[test]
 fn a_join_before_the_first_frame_asks_when_the_codec_is_known() {
     let (_, fanout) = fixture();
-    assert_eq!(
-        fanout.join(ms(0), A, "video", Start::NextKeyframe),
-        Keyframe::None
-    );
+    assert_eq!(fanout.join(ms(0), A, "video", OnRequest), Keyframe::None);
     assert_eq!(
         fanout.push(FIRST, ms(10), frame("video", 0, false)),
         Keyframe::Ask
@@ -235,8 +260,8 @@ fn a_join_before_the_first_frame_asks_when_the_codec_is_known() {
 #[test]
 fn a_loop_shifts_picture_and_sound_together_and_never_back() {
     let (engine, fanout) = fixture();
-    let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
-    let _ = fanout.join(ms(0), B, "audio", Start::NextKeyframe);
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
+    let _ = fanout.join(ms(0), B, "audio", OnRequest);
     let _ = fanout.push(FIRST, ms(0), frame("video", 1500, true));
     let _ = fanout.push(FIRST, ms(0), frame("audio", 1600, true));
     assert_eq!(fanout.end(), ms(1620));
@@ -253,7 +278,7 @@ fn a_loop_shifts_picture_and_sound_together_and_never_back() {
 fn a_new_source_shows_nothing_before_its_first_keyframe_and_the_old_one_nothing_after() {
     let (engine, fanout) = fixture();
     let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
-    let _ = fanout.join(ms(0), A, "video", Start::LastKeyframe);
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
     fanout.admit(SECOND);
     let _ = fanout.push(SECOND, ms(0), frame("video", 100, false));
     let _ = fanout.push(FIRST, ms(0), frame("video", 120, true));
@@ -264,8 +289,8 @@ fn a_new_source_shows_nothing_before_its_first_keyframe_and_the_old_one_nothing_
 #[test]
 fn a_staged_source_takes_over_from_its_keyframe_without_a_step_back_or_a_hole() {
     let (engine, fanout) = fixture();
-    let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
-    let _ = fanout.join(ms(0), B, "audio", Start::NextKeyframe);
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
+    let _ = fanout.join(ms(0), B, "audio", OnRequest);
     let old = |at, keyframe| {
         let _ = fanout.push(FIRST, ms(at), frame("video", at, keyframe));
         let _ = fanout.push(FIRST, ms(at), frame("audio", at, true));
@@ -293,7 +318,7 @@ fn a_staged_source_takes_over_from_its_keyframe_without_a_step_back_or_a_hole() 
 #[test]
 fn a_staged_source_that_is_not_wanted_after_all_changes_nothing() {
     let (engine, fanout) = fixture();
-    let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
     fanout.stage(SECOND);
     let _ = fanout.push(SECOND, ms(0), frame("video", 0, true));
     fanout.unstage();
@@ -318,7 +343,7 @@ fn an_output_that_the_next_source_lacks_is_forgotten() {
 #[test]
 fn a_frame_out_of_order_does_not_turn_the_clock_back() {
     let (engine, fanout) = fixture();
-    let _ = fanout.join(ms(0), A, "video", Start::NextKeyframe);
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
     let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
     let _ = fanout.push(FIRST, ms(0), frame("video", 80, false));
     let _ = fanout.push(FIRST, ms(0), frame("video", 40, false));
@@ -351,7 +376,7 @@ fn joining_and_leaving_while_frames_flow_gives_every_viewer_a_run_without_holes(
             scope.spawn(move || {
                 for n in 0..100 {
                     let viewer = ViewerId(thread * 1000 + n);
-                    let _ = fanout.join(ms(0), viewer, "video", Start::LastKeyframe);
+                    let _ = fanout.join(ms(0), viewer, "video", OnRequest);
                     if n % 2 == 0 {
                         std::thread::yield_now();
                     }

@@ -17,7 +17,7 @@ use super::{Timeline, check, element};
 use crate::codec::{Codec, Kind};
 use crate::description::{Description, Diagnostic};
 use crate::engine::Frame;
-use crate::fanout::Keyframe;
+use crate::fanout::{Keyframe, Keyframes};
 use crate::source::{Failure, Feed, Mode, Source, SourceEvent, SourceEvents, Sources};
 
 /// A source this far ahead of the clock is not live and has to be held back.
@@ -224,6 +224,14 @@ impl Source for GstSource {
         }
     }
 
+    fn keyframes(&self, output: &str) -> Keyframes {
+        let tee = self.pipeline.by_name(output);
+        match tee.is_some_and(|tee| is_encoded_here(&tee)) {
+            true => Keyframes::OnRequest,
+            false => Keyframes::AsTheyCome,
+        }
+    }
+
     fn encoders(&self) -> BTreeMap<String, usize> {
         let mut encoders = BTreeMap::new();
         for element in self.pipeline.iterate_recurse().into_iter().flatten() {
@@ -411,6 +419,26 @@ impl Tap {
                 None => now.saturating_sub(pts),
             })
     }
+}
+
+/// Whether what an element gets comes out of a video encoder of this pipeline.
+fn is_encoded_here(element: &gst::Element) -> bool {
+    let mut at = element.clone();
+    // No branch has as many elements; what is linked in a circle ends as well.
+    for _ in 0..64 {
+        let feeding = at.sink_pads().first().and_then(gst::Pad::peer);
+        let feeding = feeding.and_then(|pad| {
+            // The pads of a bin stand for those of what is in it.
+            let inner = pad.downcast_ref::<gst::GhostPad>().and_then(|g| g.target());
+            inner.unwrap_or(pad).parent_element()
+        });
+        match feeding {
+            Some(element) if element.is::<gst_video::VideoEncoder>() => return true,
+            Some(element) => at = element,
+            None => return false,
+        }
+    }
+    false
 }
 
 /// Our own form of a sample; nothing for those that are no frames.

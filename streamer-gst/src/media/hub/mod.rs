@@ -20,7 +20,7 @@ use super::{MediaEvent, Refusal, StreamImage, StreamInfo, StreamState};
 use crate::codec::{Codec, Kind};
 use crate::description::{Description, Image, Loaded};
 use crate::engine::{Engine, Event, ViewerId};
-use crate::fanout::{Fanout, Keyframe, SourceId, Start};
+use crate::fanout::{Fanout, Keyframe, Keyframes, SourceId};
 use crate::limits;
 use crate::offer::{Available, Offer};
 use crate::source::{Failure, Feed, Mode, Source, SourceEvent, SourceEvents, Sources};

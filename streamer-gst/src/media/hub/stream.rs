@@ -181,21 +181,23 @@ impl Stream {
         source.into_iter().chain(held).collect()
     }
 
+    /// The pipeline whose frames go out.
+    fn on_air(&self) -> Option<&dyn Source> {
+        match &self.run {
+            Run::Starting(Attempt { source, .. }) | Run::Live { source, .. } => source.as_deref(),
+            Run::Idle | Run::Waiting { .. } | Run::Stopped => None,
+        }
+    }
+
     pub(super) fn force(&self, keyframe: Keyframe, output: &str) {
-        if let (
-            Keyframe::Ask,
-            Run::Starting(Attempt {
-                source: Some(source),
-                ..
-            })
-            | Run::Live {
-                source: Some(source),
-                ..
-            },
-        ) = (keyframe, &self.run)
-        {
+        if let (Keyframe::Ask, Some(source)) = (keyframe, self.on_air()) {
             source.force_keyframe(output);
         }
+    }
+
+    pub(super) fn keyframes(&self, output: &str) -> Keyframes {
+        let source = self.on_air();
+        source.map_or(Keyframes::AsTheyCome, |source| source.keyframes(output))
     }
 
     pub(super) fn outputs(&self) -> Vec<&str> {

@@ -81,6 +81,10 @@ impl Source for FakeSource {
         self.forced.lock().unwrap().push(output.to_owned());
     }
 
+    fn keyframes(&self, _: &str) -> Keyframes {
+        Keyframes::OnRequest
+    }
+
     fn encoders(&self) -> BTreeMap<String, usize> {
         BTreeMap::from([("vp8enc".to_owned(), 1)])
     }

@@ -198,7 +198,9 @@ impl Hub {
             SILENCE_LIMIT
         };
         for output in &outputs {
-            let keyframe = stream.fanout.join(now, id, output, Start::NextKeyframe);
+            let keyframe = stream
+                .fanout
+                .join(now, id, output, stream.keyframes(output));
             stream.force(keyframe, output);
         }
         viewer.state = ViewerState::Playing {

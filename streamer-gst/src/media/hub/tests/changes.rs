@@ -16,9 +16,10 @@ fn a_saved_change_goes_on_air_with_its_first_picture_for_the_same_viewers() {
     f.save(NEW);
     assert_eq!((f.started(), f.alive()), (2, 2));
     f.push();
-    assert_eq!(f.engine.stamps(A).len(), 0);
-    f.began(Codec::Vp8);
+    // That of the old one, with which it joined.
     assert_eq!(f.engine.stamps(A).len(), 1);
+    f.began(Codec::Vp8);
+    assert_eq!(f.engine.stamps(A).len(), 2);
     assert_eq!(f.alive(), 1);
     assert_eq!(f.gone(), []);
     assert_eq!(f.status(), (StreamState::Live, None));

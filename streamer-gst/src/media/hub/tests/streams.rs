@@ -200,6 +200,8 @@ fn keyframe_requests_reach_the_encoder_once_a_second() {
     f.push();
     f.play(A);
     f.play(B);
+    // They have joined with the last one.
+    f.advance(Duration::from_secs(1));
     for _ in 0..5 {
         f.engine.emit(Event::KeyframeWanted {
             viewer: A,
