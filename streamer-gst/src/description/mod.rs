@@ -222,17 +222,24 @@ pub(crate) struct Sketch {
 /// # Errors
 /// What cannot be read in it.
 pub(crate) fn sketch(line: &str) -> Result<Sketch, Vec<Diagnostic>> {
+    let (texts, words) = line_words(line)?;
+    let (graph, faults) = syntax::graph(&texts, &words);
+    match faults.is_empty() {
+        true => Ok(Sketch { graph, texts }),
+        false => Err(faults),
+    }
+}
+
+/// Cuts a line into words as a shell does.
+///
+/// # Errors
+/// What cannot be read in it.
+pub(crate) fn line_words(line: &str) -> Result<(Texts, Vec<Word>), Vec<Diagnostic>> {
     let reading = read::read_text(Path::new("line"), line);
     let lexed = lexer::words(&reading.texts, &reading.body, &|_| None);
-    let (graph, faults) = syntax::graph(&reading.texts, &lexed.words);
-    let mut diagnostics = lexed.diagnostics;
-    diagnostics.extend(faults);
-    match diagnostics.iter().any(Diagnostic::is_error) {
-        true => Err(diagnostics),
-        false => Ok(Sketch {
-            graph,
-            texts: reading.texts,
-        }),
+    match lexed.diagnostics.iter().any(Diagnostic::is_error) {
+        true => Err(lexed.diagnostics),
+        false => Ok((reading.texts, lexed.words)),
     }
 }
 

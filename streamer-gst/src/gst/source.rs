@@ -137,16 +137,7 @@ fn find_files(pipeline: &gst::Pipeline, description: &Path) {
         let Some(location) = element.property::<Option<String>>("location") else {
             continue;
         };
-        let location = Path::new(&location);
-        if location.is_absolute() || location.exists() {
-            continue;
-        }
-        let found = description
-            .ancestors()
-            .skip(1)
-            .take(2)
-            .map(|directory| directory.join(location))
-            .find(|path| path.is_file());
+        let found = check::media_file(description, &location);
         if let Some(path) = found.as_ref().and_then(|path| path.to_str()) {
             element.set_property("location", path);
         }

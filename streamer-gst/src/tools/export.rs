@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::quoted;
 use admin::SettingsFile;
 
-use crate::description::Description;
+use super::quoted;
+use crate::description::{Description, Diagnostic};
+use crate::gst::check;
 
 /// Print a description as one gst-launch line that runs
 ///
@@ -36,10 +37,19 @@ pub struct Export {
 impl Export {
     /// Does it.
     pub fn run(self) -> ExitCode {
-        let description = match super::load("export", &self.file, &self.values, &self.settings) {
-            Ok(description) => description,
-            Err(failed) => return failed,
+        let parameters = match super::parameters(&self.values, &self.settings) {
+            Ok(parameters) => parameters,
+            Err(why) => return super::fail("export", &why),
         };
+        let (description, diagnostics) = check::examine(&self.file, &parameters);
+        // Nothing that does not run is worth a line.
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            super::tell(std::io::stderr(), &diagnostics);
+            return ExitCode::FAILURE;
+        }
+        if let Err(why) = super::check_used(&parameters, [&description]) {
+            return super::fail("export", &why);
+        }
         let line = line(&description, self.play);
         if !self.sh {
             super::print(&line);

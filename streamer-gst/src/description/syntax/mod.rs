@@ -90,6 +90,18 @@ impl Graph {
         self.elements.iter().position(|e| e.name() == Some(name))
     }
 
+    /// The links that begin at an element.
+    pub(crate) fn links_from(&self, index: usize) -> impl Iterator<Item = &Link> {
+        let links = self.links.iter();
+        links.filter(move |link| self.element_at(&link.from) == Some(index))
+    }
+
+    /// The links that end at an element.
+    pub(crate) fn links_to(&self, index: usize) -> impl Iterator<Item = &Link> {
+        let links = self.links.iter();
+        links.filter(move |link| self.element_at(&link.to) == Some(index))
+    }
+
     /// The element at an end of a link.
     pub(crate) fn element_at(&self, end: &End) -> Option<usize> {
         match &end.node {

@@ -5,7 +5,9 @@
 //! what nothing was found in.
 
 mod caps;
+mod delay;
 mod elements;
+mod files;
 mod links;
 mod outputs;
 mod packages;
@@ -19,9 +21,11 @@ use std::path::Path;
 
 use gstreamer as gst;
 
+pub(crate) use files::{media_file, missing_files};
+pub(crate) use outputs::hands_on;
 pub(super) use packages::package_of;
 pub(super) use refusal::launch;
-pub(crate) use role::{Role, role, sent_or_raw};
+pub(crate) use role::{Content, Form, Role, content, role};
 pub use run::{Run, run};
 pub(super) use runtime::Names;
 
@@ -59,6 +63,7 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     diagnostics.extend(caps::check(description));
     diagnostics.extend(links::check(description));
     diagnostics.extend(outputs::check(description));
+    diagnostics.extend(delay::check(description));
     diagnostics
 }
 

@@ -92,28 +92,28 @@ fn carried(graph: &Graph, output: usize) -> Option<Carried<'_>> {
                 filters,
             });
         }
-        // Only what hands on what it gets.
-        if !matches!(
-            element.factory.text.as_str(),
-            "queue" | "queue2" | "tee" | "identity" | "clocksync" | "capsfilter" | "valve"
-        ) {
+        if !hands_on(element) {
             return None;
         }
     }
     None
 }
 
-/// What an element gives for sure, by itself or by what it hands on.
-pub(super) fn carries(graph: &Graph, index: usize) -> Option<gst::Caps> {
-    let caps = gives(&graph.elements[index])?;
-    match caps.is_any() {
-        true => carried(graph, index).map(|carried| carried.caps),
-        false => Some(caps),
-    }
+/// Whether an element gives what it gets.
+pub(crate) fn hands_on(element: &Element) -> bool {
+    matches!(
+        element.factory.text.as_str(),
+        "queue" | "queue2" | "tee" | "identity" | "clocksync" | "capsfilter" | "valve"
+    )
+}
+
+/// The element that makes what an output carries.
+pub(super) fn encoder(graph: &Graph, output: usize) -> Option<&Element> {
+    carried(graph, output)?.element
 }
 
 /// Everything an element may give.
-fn gives(element: &Element) -> Option<gst::Caps> {
+pub(super) fn gives(element: &Element) -> Option<gst::Caps> {
     let factory = factory(element)?;
     let mut caps = gst::Caps::new_empty();
     for template in templates(&factory, gst::PadDirection::Src) {

@@ -127,7 +127,8 @@ pub(super) fn descriptions(config: &Config) -> Vec<Finding> {
         .map(|one| {
             let file = format!("{}.{}", one.name, description::EXTENSION);
             let path = media.pipelines.join(file);
-            let (_, diagnostics) = check::examine(&path, &parameters);
+            let (description, mut diagnostics) = check::examine(&path, &parameters);
+            diagnostics.extend(check::missing_files(&description));
             of_description(&one.name, &path.display().to_string(), &diagnostics)
         })
         .collect()
@@ -137,10 +138,10 @@ fn of_description(name: &str, path: &str, diagnostics: &[Diagnostic]) -> Finding
     let subject = format!("stream {name}");
     let error = diagnostics.iter().find(|diagnostic| diagnostic.is_error());
     let told = error.or(diagnostics.first());
-    let Some(told) = told else {
+    let Some(mut told) = told.cloned() else {
         return Finding::ok(&subject, format!("{path} is right"));
     };
-    let cure = told.help.clone();
+    let cure = told.help.take();
     let cure = cure.unwrap_or_else(|| format!("streamer-gst check {path} shows the place"));
     match error {
         Some(_) => Finding::problem(&subject, told.to_string(), cure),
