@@ -1,7 +1,7 @@
 //! Encoders of outputs that keep frames back, or send them in another order than they are shown.
 
 use super::elements::{factory, is_a};
-use super::outputs::encoder;
+use super::role::decider;
 use crate::description::{Description, Diagnostic};
 
 /// What encoders call the number of B-frames.
@@ -14,7 +14,8 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     let outputs = graph.elements.iter().enumerate();
     let outputs = outputs.filter(|(_, element)| element.is_output());
     let mut diagnostics = Vec::new();
-    for encoder in outputs.filter_map(|(index, _)| encoder(graph, index)) {
+    let encoders = outputs.filter_map(|(index, _)| decider(graph, index));
+    for encoder in encoders.map(|index| &graph.elements[index]) {
         let encodes = factory(encoder).is_some_and(|factory| is_a(&factory, "Encoder"));
         if !encodes {
             continue;
@@ -28,9 +29,9 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
             let help = format!("write {}=0", property.name.text);
             diagnostics.push(texts.warning(span, message).help(help));
         }
-        let tune = encoder.property("tune");
-        let told = tune.is_some_and(|tune| tune.value.unknown || at_once(&tune.value.text));
-        if name == "x264enc" && !told && encoder.presets.is_empty() {
+        let tune = encoder.property("tune").map(|tune| &tune.value);
+        let waits = tune.is_none_or(|tune| !tune.unknown && waits(&tune.text));
+        if name == "x264enc" && waits && encoder.presets.is_empty() {
             let message = "x264enc holds back many frames";
             let warning = texts.warning(encoder.factory.span, message);
             diagnostics.push(warning.help("add tune=zerolatency"));
@@ -39,12 +40,15 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// Whether a value of `tune` has the flag, by its name or in a number.
-fn at_once(tune: &str) -> bool {
+/// Whether a value of `tune`, numbers or names, leaves the flag out.
+fn waits(tune: &str) -> bool {
     let number = match tune.strip_prefix("0x") {
         Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16),
         None => tune.parse(),
     };
-    number.is_ok_and(|flags| flags & ZERO_LATENCY != 0)
-        || tune.split('+').any(|flag| flag == "zerolatency")
+    let mut names = tune.split('+');
+    match number {
+        Ok(flags) => flags & ZERO_LATENCY == 0,
+        Err(_) => names.all(|name| ["stillimage", "fastdecode"].contains(&name)),
+    }
 }

@@ -25,7 +25,7 @@ pub(crate) use files::{media_file, missing_files};
 pub(crate) use outputs::hands_on;
 pub(super) use packages::package_of;
 pub(super) use refusal::launch;
-pub(crate) use role::{Content, Form, Role, content, role};
+pub(crate) use role::{Content, Form, Role, content, decider, role};
 pub use run::{Run, run};
 pub(super) use runtime::Names;
 

@@ -107,11 +107,6 @@ pub(crate) fn hands_on(element: &Element) -> bool {
     )
 }
 
-/// The element that makes what an output carries.
-pub(super) fn encoder(graph: &Graph, output: usize) -> Option<&Element> {
-    carried(graph, output)?.element
-}
-
 /// Everything an element may give.
 pub(super) fn gives(element: &Element) -> Option<gst::Caps> {
     let factory = factory(element)?;

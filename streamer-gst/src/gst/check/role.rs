@@ -51,7 +51,10 @@ pub(crate) fn role(graph: &Graph, index: usize) -> Role {
     }
     let encodes = match found {
         Some(_) => is("Encoder"),
-        None => name.ends_with("enc") || name.starts_with("avenc_"),
+        None => {
+            let ends = name.ends_with("enc") || name.starts_with("avenc_");
+            ends || ["faac", "lame"].contains(&name)
+        }
     };
     if encodes && !is_sent(element) {
         return Role::Encoder(kind_of(element).unwrap_or(Kind::Video));
@@ -104,6 +107,21 @@ fn kind_of(element: &Element) -> Option<Kind> {
     } else {
         by_pads()
     }
+}
+
+/// The element that decides on what an element gives: no parser, and none that hands on what it
+/// gets. Nothing for a loop of links.
+pub(crate) fn decider(graph: &Graph, index: usize) -> Option<usize> {
+    let mut index = index;
+    for _ in 0..graph.elements.len() {
+        let passes = hands_on(&graph.elements[index]) || role(graph, index) == Role::Parser;
+        let above = graph.links_to(index).next();
+        match above.and_then(|link| graph.element_at(&link.from)) {
+            Some(above) if passes => index = above,
+            _ => return Some(index),
+        }
+    }
+    None
 }
 
 /// In which form a medium is.

@@ -1,5 +1,6 @@
 //! `streamer-gst import`: makes a description of a gst-launch line.
 
+mod outputs;
 mod plan;
 mod text;
 mod words;

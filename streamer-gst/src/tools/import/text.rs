@@ -1,9 +1,10 @@
 //! A plan as the text of a description.
 
-use super::plan::{Ending, Fate, Plan};
+use super::outputs::Ending;
+use super::plan::{Fate, Plan};
 use crate::codec::Kind;
 use crate::description::syntax::{Element, End, Link, Node};
-use crate::gst::check::Form;
+use crate::gst::check::{Form, decider};
 use crate::tools::quoted;
 
 /// How a raw picture becomes an output, as in the descriptions that are shipped.
@@ -129,7 +130,7 @@ fn caps(plan: &Plan<'_>, from: Option<usize>, link: Option<&Link>) -> Option<Str
         return None;
     }
     let text = written.map(|caps| caps.text.as_str());
-    let decider = from.and_then(|from| plan.decider(from));
+    let decider = from.and_then(|from| decider(plan.graph, from));
     let Some(decider) = decider.filter(|decider| is_x264(plan, *decider)) else {
         return text.map(quoted);
     };

@@ -17,12 +17,17 @@ const WITH_VALUE: [&str; 8] = [
 /// Its short options without one.
 const SHORT: &str = "vmqtcfeTip";
 
+/// What ends a command in a shell.
+const SHELL: [&str; 9] = ["|", "||", "&", "&&", ";", ">", ">>", "2>&1", "2>"];
+
 /// Those of the pipeline alone.
 pub(super) fn of_pipeline(words: Vec<String>) -> Vec<String> {
-    without_players(without_options(without_program(words)))
+    let words = without_options(without_program(words));
+    let words = words.iter().map(|word| plain(word)).collect();
+    without_players(words)
 }
 
-/// From the first element on: without variables and program.
+/// Between the program with variables before it and what the shell does with its output.
 fn without_program(mut words: Vec<String>) -> Vec<String> {
     let is_program = |word: &String| {
         let name = Path::new(word).file_name().unwrap_or_default();
@@ -38,7 +43,22 @@ fn without_program(mut words: Vec<String>) -> Vec<String> {
         Some(program) => program + 1,
         None => words.iter().take_while(|word| is_variable(word)).count(),
     };
-    words.split_off(begin)
+    let mut words = words.split_off(begin);
+    let end = words.iter().position(|word| SHELL.contains(&word.as_str()));
+    words.truncate(end.unwrap_or(words.len()));
+    words
+}
+
+/// A word without backslashes that change nothing, as `export` writes them.
+fn plain(word: &str) -> String {
+    if word.contains(['"', '\'']) || word.contains("\\\\") {
+        return word.to_owned();
+    }
+    let mut plain = word.to_owned();
+    for character in [':', '%', '@', '+', '?', '&', '#', '~'] {
+        plain = plain.replace(&format!("\\{character}"), &character.to_string());
+    }
+    plain
 }
 
 /// gst-launch takes options anywhere in the line.
@@ -109,6 +129,8 @@ mod tests {
             ("gst-launch-1.0 a -v ! b --gst-debug=3 -X foo", "a ! b"),
             ("a x=-1 y= -e ! b --eos-on-shutdown -mq", "a x=-1 y= -e ! b"),
             ("a -location b", "a -location b"),
+            ("a ! b -e 2>&1 | tee log", "a ! b"),
+            ("a x=rtsp\\://y\\:1 z=\\\\:", "a x=rtsp://y:1 z=\\\\:"),
         ] {
             let words = line.split(' ').map(str::to_owned).collect();
             assert_eq!(of_pipeline(words).join(" "), wanted);
