@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use streamer_gst::description::{Description, Parameters};
+
 const PICTURE: &str = "videotestsrc num-buffers=30 pattern=${pattern:-ball}\n\
     ! 'video/x-raw,format=(string)I420,width=64,height=64'\n\
     ! timeoverlay \"font-desc=${font:-Sans, 12}\" time-mode=stream-time\n\
@@ -200,6 +202,15 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     assert!(text.contains("no answer to OPTIONS within 1 s"), "{text}");
     let misspelt = PICTURE.replace("vp8enc", "vp8encc");
     fs::write(directory.path().join("p/bad.launch"), misspelt).unwrap();
+    // A file is found from where the doctor is called, beside the description, and above.
+    let film = |name: &str| {
+        format!(
+            "filesrc location={name} ! decodebin ! videoconvert ! vp8enc\n\
+            ! tee name=video allow-not-linked=true\n"
+        )
+    };
+    fs::write(directory.path().join("p/film.launch"), film("none.webm")).unwrap();
+    fs::write(directory.path().join("p/here.launch"), film("good.launch")).unwrap();
     let flags = [&flags[..], &["--http", &http, "--json"]].concat();
     let sick = tool(directory.path(), &flags);
     assert_eq!(sick.status.code(), Some(1));
@@ -214,6 +225,15 @@ fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     assert_eq!(of("stream good")["verdict"], "ok");
     assert_eq!(of("stream bad")["verdict"], "problem");
     assert_eq!(of("stream bad")["cure"], "did you mean vp8enc?");
+    let evidence = of("stream bad")["evidence"].as_str().unwrap().to_owned();
+    assert!(evidence.ends_with("no element \"vp8encc\""), "{evidence}");
+    assert_eq!(of("stream film")["verdict"], "problem");
+    let evidence = of("stream film")["evidence"].as_str().unwrap().to_owned();
+    assert!(
+        evidence.contains("film.launch:1:18: there is no file none.webm"),
+        "{evidence}"
+    );
+    assert_eq!(of("stream here")["verdict"], "ok");
     assert_eq!(of("port of HTTP")["verdict"], "problem");
     assert_eq!(of("encoders")["verdict"], "ok");
 }
@@ -276,6 +296,53 @@ fn an_exported_description_runs_in_a_shell() {
 }
 
 #[test]
+fn nothing_that_check_refuses_is_exported() {
+    let broken = "videotestsrc ! vp8enc ! nosuchfilter ! tee name=video allow-not-linked=true\n";
+    let warned = "videotestsrc ! x264enc ! tee name=video allow-not-linked=true\n";
+    let directory = directory(&[("p/bad.launch", broken), ("p/warned.launch", warned)]);
+    for flags in [&[][..], &["--play"], &["--sh"]] {
+        let arguments = [&["export", "p/bad.launch"], flags].concat();
+        let output = tool(directory.path(), &arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(stdout(&output), "");
+        assert!(said.contains("p/bad.launch:1:25"), "{said}");
+        let arguments = [&["export", "p/warned.launch"], flags].concat();
+        assert!(tool(directory.path(), &arguments).status.success());
+    }
+}
+
+#[test]
+fn what_was_exported_comes_back_by_import() {
+    let pipelines = concat!(env!("CARGO_MANIFEST_DIR"), "/../pipelines");
+    let entries = fs::read_dir(pipelines).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ext| ext == "launch"));
+    assert!(paths.len() >= 6);
+    let directory = directory(&[]);
+    let read = |path: &Path| Description::load(path, &Parameters::default()).unwrap();
+    // Without what only changes how it is written.
+    let plain = |description: &Description| {
+        let text = description.arguments().join(" ").replace('\\', "");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for path in paths {
+        for (number, flags) in [&[][..], &["--play"]].into_iter().enumerate() {
+            let file = path.to_str().unwrap();
+            let line = tool(directory.path(), &[&["export", file], flags].concat());
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let back = format!("{name}-{number}.launch");
+            let output = tool(directory.path(), &["import", &stdout(&line), "-o", &back]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && said.is_empty(), "{file}: {said}");
+            let (first, second) = (read(&path), read(&directory.path().join(&back)));
+            assert_eq!(second.outputs(), first.outputs(), "{file}");
+            assert_eq!(plain(&second), plain(&first), "{file}");
+        }
+    }
+}
+
+#[test]
 fn imported_lines_pass_check() {
     let directory = directory(&[]);
     for (line, wanted) in [
@@ -298,8 +365,12 @@ fn imported_lines_pass_check() {
         ),
         (
             "v4l2src ! \"video/x-raw, width=640\" ! videoconvert ! tee name=t t. ! queue \
-             ! autovideosink t. ! queue ! x264enc ! mp4mux ! filesink location=a.mp4",
-            "tee name=video_2",
+             ! autovideosink t. ! queue ! x264enc ! mp4mux ! filesink location=a.mp4 -e",
+            "! x264enc tune=zerolatency\n  ! video/x-h264,profile=constrained-baseline\n",
+        ),
+        (
+            "audiotestsrc ! voaacenc ! aacparse ! mp4mux ! filesink location=a.mp4",
+            "! opusenc bitrate=64000\n  ! tee name=audio",
         ),
         (
             "videotestsrc ! 'video/x-raw(memory:SystemMemory)' ! jpegenc ! rtpjpegpay ! udpsink",

@@ -34,7 +34,10 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
         if name == "x264enc" && waits && encoder.presets.is_empty() {
             let message = "x264enc holds back many frames";
             let warning = texts.warning(encoder.factory.span, message);
-            diagnostics.push(warning.help("add tune=zerolatency"));
+            diagnostics.push(match tune {
+                Some(tune) => warning.help(format!("write tune={}+zerolatency", tune.text)),
+                None => warning.help("add tune=zerolatency"),
+            });
         }
     }
     diagnostics

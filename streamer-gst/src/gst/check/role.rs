@@ -49,19 +49,23 @@ pub(crate) fn role(graph: &Graph, index: usize) -> Role {
     if ends || only_sends(graph, index) {
         return Role::End(kind_of(element));
     }
-    let encodes = match found {
-        Some(_) => is("Encoder"),
-        None => {
-            let ends = name.ends_with("enc") || name.starts_with("avenc_");
-            ends || ["faac", "lame"].contains(&name)
-        }
-    };
-    if encodes && !is_sent(element) {
+    if encodes(element) && !is_sent(element) {
         return Role::Encoder(kind_of(element).unwrap_or(Kind::Video));
     }
     match is("Parser") || found.is_none() && name.ends_with("parse") {
         true => Role::Parser,
         false => Role::Kept,
+    }
+}
+
+fn encodes(element: &Element) -> bool {
+    let name = &element.factory.text;
+    match installed(element) {
+        Some(found) => is_a(&found, "Encoder"),
+        None => {
+            let named = name.ends_with("enc") || name.starts_with("avenc_");
+            named || ["faac", "lame"].contains(&name.as_str())
+        }
     }
 }
 
@@ -184,10 +188,10 @@ fn by_itself(element: &Element, hint: Option<Kind>) -> Content {
     let found = installed(element);
     let is = |word: &str| found.as_ref().is_some_and(|found| is_a(found, word));
     let kind = hint.or_else(|| kind_of(element));
-    let unread = ["demux", "parse", "depay", "enc", "parsebin"];
+    let unread = ["demux", "parse", "depay", "parsebin"];
     let coded = match found {
         Some(_) => is("Demuxer") || is("Parser") || is("Source") && kind_of(element).is_none(),
-        None => unread.iter().any(|end| name.ends_with(end)),
+        None => encodes(element) || unread.iter().any(|end| name.ends_with(end)),
     };
     let form = match coded {
         true if found.is_none() && is_sent(element) => Form::Sent,
