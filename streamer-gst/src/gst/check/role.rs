@@ -47,10 +47,11 @@ pub(crate) fn role(graph: &Graph, index: usize) -> Role {
         None => ["sink", "pay", "mux"].iter().any(|end| name.ends_with(end)),
     };
     if ends || only_sends(graph, index) {
-        return Role::End(kind_of(element));
+        return Role::End(kind_of(element).or_else(|| kind_taken(element)));
     }
     if encodes(element) && !is_sent(element) {
-        return Role::Encoder(kind_of(element).unwrap_or(Kind::Video));
+        let kind = kind_of(element).or_else(|| kind_taken(element));
+        return Role::Encoder(kind.unwrap_or(Kind::Video));
     }
     match is("Parser") || found.is_none() && name.ends_with("parse") {
         true => Role::Parser,
@@ -99,18 +100,21 @@ fn kind_of(element: &Element) -> Option<Kind> {
     let name = element.factory.text.as_str();
     let found = installed(element);
     let is = |word: &str| found.as_ref().is_some_and(|found| is_a(found, word));
-    let by_pads = || {
-        let sinks = templates(found.as_ref()?, gst::PadDirection::Sink);
-        let mut kinds = sinks.iter().map(|one| kind_of_caps(&one.caps()));
-        kinds.next().flatten()
-    };
     if is("Video") || is("Image") || name.contains("video") {
         Some(Kind::Video)
     } else if is("Audio") || SOUND_NAMES.iter().any(|part| name.contains(part)) {
         Some(Kind::Audio)
     } else {
-        by_pads()
+        None
     }
+}
+
+/// Picture or sound, if an element takes only one of the two.
+fn kind_taken(element: &Element) -> Option<Kind> {
+    let sinks = templates(&installed(element)?, gst::PadDirection::Sink);
+    let mut kinds = sinks.iter().map(|sink| kind_of_caps(&sink.caps()));
+    let first = kinds.next()?;
+    kinds.all(|kind| kind == first).then_some(first)?
 }
 
 /// The element that decides on what an element gives: no parser, and none that hands on what it

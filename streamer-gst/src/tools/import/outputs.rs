@@ -151,17 +151,16 @@ impl Plan<'_> {
         let chosen = |one: &&Ending| {
             one.kind == kind && matches!(one.state, State::Present | State::Output(_))
         };
-        let (mut same, mut others, mut related) = (false, false, false);
+        let (mut others, mut shares, mut same) = (false, false, false);
         for other in self.endings.iter().filter(chosen) {
-            let mut shared = self.above(other);
-            shared.retain(|index| above.contains(index));
-            // The same frames, or what would be encoded only for one who looks at this machine.
-            same |= decider(other).is_some() && decider(other) == decider(ending)
-                || ours && shared.iter().any(is_tee);
-            related |= !shared.is_empty();
+            let of_other = self.above(other);
+            let split = above.iter().any(|i| is_tee(i) && of_other.contains(i));
             others = true;
+            shares |= split;
+            // The same frames, or what would be encoded only for one who looks at this machine.
+            same |= split && (ours || decider(other) == decider(ending));
         }
-        let further = others && (kind == Kind::Audio || !related);
+        let further = others && (kind == Kind::Audio || !shares);
         if !same && !further {
             self.endings[index].state = State::Output(String::new());
             return;
