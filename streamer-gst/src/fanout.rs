@@ -104,6 +104,8 @@ struct Seen {
 struct Member {
     viewer: ViewerId,
     place: Place,
+    /// Stamp of the last frame it got.
+    last: Option<Duration>,
 }
 
 /// How a viewer stands to what is sent.
@@ -115,14 +117,32 @@ enum Place {
     Fed,
     /// Lost frames; goes on at the next keyframe.
     Behind,
+    /// Still gets another output; leaves that one for the next keyframe of this.
+    Moving,
 }
 
-impl Place {
-    fn after(delivery: Delivery) -> Self {
-        match delivery {
-            Delivery::Taken => Self::Fed,
-            Delivery::Full => Self::Behind,
-        }
+impl Member {
+    fn send(&mut self, engine: &dyn Engine, frame: &Frame) {
+        // Two outputs of one picture give the same stamps.
+        let earliest = self.last.map(|last| last + SMALLEST_STEP);
+        let later = earliest.filter(|earliest| frame.pts < *earliest);
+        let delivery = match later {
+            None => engine.send(self.viewer, frame),
+            Some(pts) => {
+                let frame = Frame {
+                    pts,
+                    ..frame.clone()
+                };
+                engine.send(self.viewer, &frame)
+            }
+        };
+        self.place = match delivery {
+            Delivery::Taken => {
+                self.last = later.or(Some(frame.pts));
+                Place::Fed
+            }
+            Delivery::Full => Place::Behind,
+        };
     }
 }
 
@@ -212,6 +232,10 @@ impl Fanout {
             state.shift += output.end - frame.pts;
             frame.pts = output.end;
         }
+        if frame.keyframe {
+            state.move_viewers(&frame);
+        }
+        let output = state.outputs.entry(frame.output.clone()).or_default();
         output.deliver(&*self.engine, now, frame);
         output.ask_if_due(now)
     }
@@ -234,8 +258,36 @@ impl Fanout {
             Keyframes::OnRequest if !output.deaf => KEYFRAME_INTERVAL,
             _ => LONGEST_GROUP,
         };
-        let place = output.replay(&*self.engine, now, viewer, reach);
-        output.viewers.push(Member { viewer, place });
+        let mut member = Member {
+            viewer,
+            place: Place::New,
+            last: None,
+        };
+        output.replay(&*self.engine, now, &mut member, reach);
+        output.viewers.push(member);
+        output.ask_if_due(now)
+    }
+
+    /// Moves a viewer from the output of a picture that it gets to another one of the same codec,
+    /// at a keyframe of that. A second move takes the place of one that is under way.
+    pub fn change(&self, now: Duration, viewer: ViewerId, from: &str, to: &str) -> Keyframe {
+        let mut state = self.lock();
+        let has = |output: &Output| output.viewers.iter().any(|m| m.viewer == viewer);
+        let Some(here) = state.outputs.get(from) else {
+            return Keyframe::None;
+        };
+        if !has(here) {
+            return Keyframe::None;
+        }
+        state.forget_moves(viewer);
+        let Some(output) = state.outputs.get_mut(to).filter(|output| !has(output)) else {
+            return Keyframe::None;
+        };
+        output.viewers.push(Member {
+            viewer,
+            place: Place::Moving,
+            last: None,
+        });
         output.ask_if_due(now)
     }
 
@@ -300,6 +352,47 @@ impl Fanout {
     }
 }
 
+impl State {
+    /// Who waits for this keyframe leaves the output that it got until now.
+    fn move_viewers(&mut self, keyframe: &Frame) {
+        let Some(output) = self.outputs.get_mut(&keyframe.output) else {
+            return;
+        };
+        let mut moving = Vec::new();
+        for member in &mut output.viewers {
+            if member.place == Place::Moving {
+                member.place = Place::Behind;
+                moving.push(member.viewer);
+            }
+        }
+        for viewer in moving {
+            let mut last = None;
+            for (name, other) in &mut self.outputs {
+                let of_picture = other
+                    .codec
+                    .is_some_and(|c| c.kind() == keyframe.codec.kind());
+                if *name != keyframe.output && of_picture {
+                    let left = other.viewers.iter().filter(|m| m.viewer == viewer);
+                    last = last.max(left.filter_map(|member| member.last).max());
+                    other.viewers.retain(|member| member.viewer != viewer);
+                }
+            }
+            let output = self.outputs.get_mut(&keyframe.output);
+            let arrived = output.and_then(|o| o.viewers.iter_mut().find(|m| m.viewer == viewer));
+            if let Some(member) = arrived {
+                member.last = last;
+            }
+        }
+    }
+
+    fn forget_moves(&mut self, viewer: ViewerId) {
+        for output in self.outputs.values_mut() {
+            let moving = |m: &Member| m.viewer == viewer && m.place == Place::Moving;
+            output.viewers.retain(|member| !moving(member));
+        }
+    }
+}
+
 impl Output {
     /// A new source is to feed it.
     fn expect_source(&mut self) {
@@ -328,7 +421,7 @@ impl Output {
         self.remember(now, &frame);
         for member in &mut self.viewers {
             if member.place == Place::Fed || frame.keyframe {
-                member.place = Place::after(engine.send(member.viewer, &frame));
+                member.send(engine, &frame);
             }
         }
         if frame.keyframe {
@@ -337,9 +430,10 @@ impl Output {
         } else if self.is_overdue(now) {
             self.deaf = true;
             for index in 0..self.viewers.len() {
-                let Member { viewer, place } = self.viewers[index];
-                if place == Place::New {
-                    self.viewers[index].place = self.replay(engine, now, viewer, LONGEST_GROUP);
+                let mut member = self.viewers[index];
+                if member.place == Place::New {
+                    self.replay(engine, now, &mut member, LONGEST_GROUP);
+                    self.viewers[index] = member;
                 }
             }
         }
@@ -348,19 +442,13 @@ impl Output {
     /// Hands over the frames since the last keyframe, if that came within `reach`. Their stamps
     /// are pressed together behind that of the last one: with its own, a browser would take the
     /// first for late and play everything that much later.
-    fn replay(
-        &self,
-        engine: &dyn Engine,
-        now: Duration,
-        viewer: ViewerId,
-        reach: Duration,
-    ) -> Place {
+    fn replay(&self, engine: &dyn Engine, now: Duration, member: &mut Member, reach: Duration) {
         let came = self.keyframe.as_ref().map(|seen| seen.at);
         let Some(last) = self.history.back() else {
-            return Place::New;
+            return;
         };
         if came.is_none_or(|came| now.saturating_sub(came) > reach) {
-            return Place::New;
+            return;
         }
         let steps = (0..self.history.len() as u32).rev();
         for (step, frame) in steps.zip(&self.history) {
@@ -368,11 +456,11 @@ impl Output {
                 pts: last.pts.saturating_sub(SMALLEST_STEP * step),
                 ..frame.clone()
             };
-            if engine.send(viewer, &pressed) == Delivery::Full {
-                return Place::Behind;
+            member.send(engine, &pressed);
+            if member.place == Place::Behind {
+                return;
             }
         }
-        Place::Fed
     }
 
     /// Whether an encoder had its time to answer a request.

@@ -394,3 +394,59 @@ fn joining_and_leaving_while_frames_flow_gives_every_viewer_a_run_without_holes(
     }
     assert_eq!(fanout.viewers("video"), 0);
 }
+
+#[test]
+fn a_viewer_moves_at_a_keyframe_of_the_other_output_and_its_clock_goes_on() {
+    let (engine, fanout) = fixture();
+    let both = |at, keyframe| {
+        let _ = fanout.push(FIRST, ms(at), frame("video", at, keyframe));
+        fanout.push(FIRST, ms(at), frame("video_low", at, keyframe && at != 40))
+    };
+    let _ = both(0, true);
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
+    let asked = fanout.change(ms(1010), A, "video", "video_low");
+    assert_eq!(asked, Keyframe::Ask);
+    let _ = both(40, true);
+    let _ = both(80, true);
+    let _ = both(120, false);
+    // The picture at 80 has gone out before the keyframe that it moves at has come.
+    assert_eq!(engine.stamps(A), [0, 40, 80, 81, 120]);
+    let state = engine.state.lock().unwrap();
+    let outputs: Vec<_> = state.frames[&A].iter().map(|f| &*f.output).collect();
+    assert_eq!(
+        outputs,
+        ["video", "video", "video", "video_low", "video_low"]
+    );
+    assert_eq!(
+        (fanout.viewers("video"), fanout.viewers("video_low")),
+        (0, 1)
+    );
+}
+
+#[test]
+fn a_move_can_be_taken_back_and_one_that_makes_no_sense_does_nothing() {
+    let (engine, fanout) = fixture();
+    for output in ["video", "video_low", "audio"] {
+        let _ = fanout.push(FIRST, ms(0), frame(output, 0, true));
+    }
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
+    let _ = fanout.join(ms(0), A, "audio", OnRequest);
+    let _ = fanout.change(ms(10), A, "video", "video_low");
+    let _ = fanout.change(ms(20), A, "video", "video");
+    let _ = fanout.change(ms(20), A, "video", "video_none");
+    let _ = fanout.change(ms(20), B, "video", "video_low");
+    for output in ["video", "video_low", "audio"] {
+        let _ = fanout.push(FIRST, ms(40), frame(output, 40, true));
+    }
+    let state = engine.state.lock().unwrap();
+    let outputs: Vec<_> = state.frames[&A].iter().map(|f| &*f.output).collect();
+    assert_eq!(outputs, ["video", "audio", "video", "audio"]);
+    // And who leaves, leaves all of them.
+    drop(state);
+    let _ = fanout.change(ms(50), A, "video", "video_low");
+    fanout.leave(A);
+    assert_eq!(
+        (fanout.viewers("video"), fanout.viewers("video_low")),
+        (0, 0)
+    );
+}
