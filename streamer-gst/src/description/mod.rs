@@ -198,11 +198,19 @@ impl Description {
         self.looped == other.looped && self.arguments() == other.arguments()
     }
 
-    /// Puts diagnostics in the order of the text; what is told twice of one place is told once.
+    /// Puts diagnostics in the order of the text. Of one place one thing is told, and an error
+    /// rather than a warning: the rest follows from it.
     pub(crate) fn sort(&self, diagnostics: &mut Vec<Diagnostic>) {
         let file = |path: &Path| self.files.iter().position(|file| file == path);
-        diagnostics.sort_by_key(|d| (file(&d.place.path), d.place.line, d.place.column));
-        diagnostics.dedup_by(|a, b| a.place == b.place && a.message == b.message);
+        diagnostics.sort_by_key(|d| {
+            let place = (file(&d.place.path), d.place.line, d.place.column);
+            (place, !d.is_error())
+        });
+        diagnostics.dedup_by(|a, b| {
+            let start = |d: &Diagnostic| (d.place.path.clone(), d.place.line, d.place.column);
+            let whole = a.place.text.is_empty() || b.place.text.is_empty();
+            start(a) == start(b) && (!whole || a.message == b.message)
+        });
     }
 
     /// The words as arguments of gst-launch: nothing in a parameter's value means anything there.
@@ -344,7 +352,7 @@ mod tests {
 
     #[test]
     fn independent_faults_are_told_at_once() {
-        let (_, told) = examine("#: titel x\n! a 'b\nc ! ! d");
+        let (_, told) = examine("#: titel x\n! a\nc ! ! d 'b");
         assert!(told.len() >= 4, "{told:#?}");
     }
 

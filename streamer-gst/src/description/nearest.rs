@@ -5,18 +5,36 @@ pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // Exchanged letters count once; a third of the name may be wrong.
-    let limit = (name.chars().count() / 3).clamp(1, 3);
     let lower = name.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| {
+    // Exchanged letters count once. A long beginning in common allows for one more.
+    let limit = (name.chars().count() / 3).clamp(1, 3);
+    let alike = |candidate: &str| {
+        let pairs = lower.bytes().zip(candidate.bytes());
+        pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count() >= 8
+    };
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let misspelt = candidates
+        .iter()
+        .map(|&candidate| {
             let distance = strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
             (distance, candidate)
         })
-        .filter(|(distance, candidate)| *distance <= limit && *candidate != name)
+        .filter(|(distance, candidate)| {
+            let near = *distance <= limit.min(2) || *distance <= limit && alike(candidate);
+            near && *candidate != name
+        })
         .min()
-        .map(|(_, candidate)| candidate)
+        .map(|(_, candidate)| candidate);
+    misspelt.or_else(|| {
+        // `bitrate` for `target-bitrate`, and the other way round.
+        let part = |whole: &str, part: &str| {
+            let rest = whole.strip_suffix(part).and_then(|r| r.strip_suffix('-'));
+            rest.is_some_and(|rest| !rest.is_empty())
+        };
+        let related = |candidate: &&str| part(candidate, &lower) || part(&lower, candidate);
+        let candidates = candidates.into_iter().filter(related);
+        candidates.min_by_key(|candidate| candidate.len().abs_diff(lower.len()))
+    })
 }
 
 /// "did you mean …?" for the nearest candidate.
@@ -39,5 +57,13 @@ mod tests {
         assert_eq!(nearest("quuee", names), Some("queue"));
         assert_eq!(nearest("x246enc", names), Some("x264enc"));
         assert_eq!(nearest("videoconvert", names), None);
+    }
+
+    #[test]
+    fn a_name_may_be_a_part_of_the_one_that_was_meant() {
+        let names = ["max-intra-bitrate", "target-bitrate", "name"];
+        assert_eq!(nearest("bitrate", names), Some("target-bitrate"));
+        assert_eq!(nearest("first-name", names), Some("name"));
+        assert_eq!(nearest("rate", names), None);
     }
 }

@@ -61,6 +61,13 @@ impl Texts {
         &self.text(span.file)[span.start..span.end]
     }
 
+    /// Whether nothing but blanks lies between one span and a later one on the same line.
+    pub(super) fn is_next_word(&self, first: Span, next: Span) -> bool {
+        let text = self.text(first.file).get(first.end..next.start);
+        let blank = |text: &str| !text.is_empty() && text.trim_matches([' ', '\t']).is_empty();
+        first.file == next.file && text.is_some_and(blank)
+    }
+
     /// Line and columns of a span; what goes on over several lines is cut after the first.
     pub(crate) fn place(&self, span: Span) -> Place {
         let text = self.text(span.file);

@@ -1,15 +1,20 @@
 //! What the words mean as gst-launch reads them: which is an element, which a property, which a
 //! link. What elements there are is not known here.
 
+mod explain;
 mod rules;
 mod token;
 
 use super::diagnostic::Diagnostic;
 use super::text::{Span, Texts};
 use super::word::Word;
+use explain::{LINKS, NO_LINK};
 use token::{Token, tokens};
 
 pub(super) use rules::check;
+
+/// What text in JSON or HTML begins with; the rest of it need not be read.
+const FOREIGN: [char; 3] = ['{', '[', '<'];
 
 /// Elements and links of a description.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,6 +107,27 @@ impl Graph {
         links.filter(move |link| self.element_at(&link.to) == Some(index))
     }
 
+    /// The element that ends the chain right before this one begins the next.
+    pub(crate) fn before(&self, index: usize) -> Option<usize> {
+        let mut breaks = self.breaks.iter();
+        breaks.find(|(_, after)| *after == index)?.0
+    }
+
+    /// Whether right before an element stands what could not be read.
+    pub(crate) fn is_behind_unreadable(&self, index: usize) -> bool {
+        self.breaks.contains(&(None, index))
+    }
+
+    /// `text="Hello World"` for the `World` at `span`, when only blanks part it from the value of
+    /// a property that has no quotes of its own.
+    pub(crate) fn in_quotes(&self, texts: &Texts, span: Span) -> Option<String> {
+        let mut properties = self.elements.iter().flat_map(|e| &e.properties);
+        let before = properties.find(|p| texts.is_next_word(p.value.span, span))?;
+        let whole = texts.slice(before.value.span.to(span));
+        let plain = !whole.contains(['"', '\'', '\\']) && !before.value.unknown;
+        plain.then(|| format!("{}=\"{whole}\"", before.name.text))
+    }
+
     /// The element at an end of a link.
     pub(crate) fn element_at(&self, end: &End) -> Option<usize> {
         match &end.node {
@@ -122,6 +148,17 @@ pub(super) fn graph(texts: &Texts, words: &[Word]) -> (Graph, Vec<Diagnostic>) {
         chain: Chain::default(),
     };
     for token in tokens(words) {
+        if let (Token::Bad(word) | Token::Element(word), []) = (&token, &*parser.graph.elements) {
+            if word.text == "ffmpeg" || word.text.len() > 1 && word.text.starts_with(FOREIGN) {
+                let message = "this is another language than that of gst-launch";
+                parser.error(
+                    word.span,
+                    message,
+                    "write elements, and a ! between two of them",
+                );
+                break;
+            }
+        }
         parser.token(token);
     }
     parser.end_chain();
@@ -188,7 +225,9 @@ impl Parser<'_> {
                     "put it behind the element it belongs to",
                 ),
             },
-            Token::Reference(name, _) if name.text.starts_with("gst-launch") => self.program(&name),
+            Token::Reference(name, pad) if name.text.starts_with("gst-launch") => {
+                self.program(name.span.to(pad.map_or(name.span, |pad| pad.span)));
+            }
             Token::Reference(name, pad) => {
                 let linked = self.chain.link.is_some();
                 let node = Node::Named(name);
@@ -284,7 +323,7 @@ impl Parser<'_> {
 
     fn element(&mut self, word: Word) {
         if word.text.starts_with("gst-launch") {
-            return self.program(&word);
+            return self.program(word.span);
         }
         let element = self.add(word);
         let node = Node::Element(element);
@@ -292,10 +331,17 @@ impl Parser<'_> {
         self.chain.element = Some(element);
     }
 
-    fn program(&mut self, word: &Word) {
+    fn program(&mut self, span: Span) {
+        // Its options, and what a shell shows before it, are a part of the same.
+        if std::mem::replace(&mut self.chain.lost, true) {
+            return;
+        }
         self.error(
-            word.span,
-            format!("{} is the program that runs such lines", word.text),
+            span,
+            format!(
+                "{} is the program that runs such lines",
+                self.texts.slice(span)
+            ),
             "begin with the first element",
         );
     }
@@ -371,6 +417,8 @@ impl Parser<'_> {
             Some(element) => self.graph.elements[element]
                 .properties
                 .push(Property { name, value }),
+            // It is that of the word that was told.
+            None if self.chain.lost => {}
             None => self.error(
                 name.span,
                 format!("the property {} follows no element", name.text),
@@ -415,55 +463,19 @@ impl Parser<'_> {
     }
 
     fn bad(&mut self, word: &Word) {
-        let text = word.text.as_str();
-        let bare = text.trim_matches(['\'', '"']);
-        let (message, help) = if bare.len() < text.len() && token::is_media_type(bare) {
-            (
-                "GStreamer takes no caps in quotes, and these reach it".to_owned(),
-                format!("leave one pair of quotes away: '{bare}'"),
-            )
-        } else if matches!(text, "|" | ">" | "->" | "=>" | "→") {
-            (
-                format!("{text} links nothing"),
-                "write ! between elements".to_owned(),
-            )
-        } else if text.trim().is_empty() {
-            (
-                "this is a word without text".to_owned(),
-                "take it out, or the blank behind a \\ at the end of the line".to_owned(),
-            )
-        } else if text.starts_with("//") || text.starts_with("/*") {
-            (
-                format!("{text} begins no comment here"),
-                "begin the line with #".to_owned(),
-            )
-        } else if matches!(text, "{" | "}" | "[" | "]") {
-            (
-                format!("{text} means nothing to gst-launch"),
-                "take it out; a bin stands between '(' and ')'".to_owned(),
-            )
-        } else if text.starts_with('-') {
-            (
-                format!("{text} looks like an option of gst-launch"),
-                "leave it out; a property is written name=value".to_owned(),
-            )
-        } else if text.contains(' ') {
-            (
-                "these quotes make several words one".to_owned(),
-                "leave them away, or put them around one value only".to_owned(),
-            )
-        } else if let Some(name) = text.strip_suffix([',', ';']) {
-            (
-                format!("something follows {name} that does not belong there"),
-                format!("write {name} and a blank"),
-            )
-        } else {
-            (
-                format!("gst-launch can do nothing with \"{text}\""),
-                "here stands an element, name=value, !, caps or name.".to_owned(),
-            )
-        };
-        self.error(word.span, message, help);
+        let links = LINKS.contains(&word.text.as_str());
+        let again = links
+            && self
+                .diagnostics
+                .iter()
+                .any(|d| d.message.ends_with(NO_LINK));
+        if !word.unknown && !again && !self.chain.lost {
+            let (message, help) = explain::bad(self.texts, &self.graph, word);
+            self.error(word.span, message, help);
+        }
+        if links {
+            return self.link(word.clone());
+        }
         self.chain = Chain {
             lost: true,
             ..Chain::default()

@@ -14,6 +14,7 @@ pub(in crate::description) fn check(
     end: Option<Span>,
 ) -> Vec<Diagnostic> {
     let mut diagnostics = names(texts, graph);
+    diagnostics.extend(graph.elements.iter().flat_map(|e| repeated(texts, e)));
     diagnostics.extend(references(texts, graph));
     diagnostics.extend(outputs(texts, graph, end));
     diagnostics
@@ -45,6 +46,28 @@ fn names(texts: &Texts, graph: &Graph) -> Vec<Diagnostic> {
     diagnostics
 }
 
+/// Properties that are given twice. GLib itself objects to a second name.
+fn repeated(texts: &Texts, element: &Element) -> Vec<Diagnostic> {
+    let properties = element.properties.iter().enumerate();
+    let twice = properties.filter_map(|(index, property)| {
+        let name = &property.name.text;
+        let first = element.properties[..index]
+            .iter()
+            .find(|p| p.name.text == *name)?;
+        let diagnostic = match name.as_str() {
+            "name" => texts.error(property.name.span, "this element is given two names"),
+            _ => {
+                let message = format!("{name} is given twice, and the last one counts");
+                texts.warning(property.name.span, message)
+            }
+        };
+        let first = texts.place(first.name.span);
+        let told = diagnostic.help("take one of them out");
+        Some(told.related(first, "the first one"))
+    });
+    twice.collect()
+}
+
 fn references(texts: &Texts, graph: &Graph) -> Vec<Diagnostic> {
     let ends = graph.links.iter().flat_map(|link| [&link.from, &link.to]);
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
@@ -70,10 +93,29 @@ fn references(texts: &Texts, graph: &Graph) -> Vec<Diagnostic> {
                 "put name={} behind {factory}; the names GStreamer gives change",
                 name.text
             )),
-            false => texts.error(name.span, message).help(
-                did_you_mean(&name.text, known)
-                    .unwrap_or_else(|| format!("put name={} behind the element", name.text)),
-            ),
+            false => {
+                let whole = end.pad.as_ref().map(|pad| name.span.to(pad.span));
+                let quoted = whole.and_then(|whole| graph.in_quotes(texts, whole));
+                match (did_you_mean(&name.text, known), quoted) {
+                    (None, Some(quoted)) => texts
+                        .error(
+                            whole.unwrap_or(name.span),
+                            "a blank ends the value before this",
+                        )
+                        .help(format!("write {quoted}")),
+                    (near, _) => texts
+                        .error(name.span, message)
+                        .help(near.unwrap_or_else(|| {
+                            match super::super::is_output_name(&name.text) {
+                                true => format!(
+                                    "write tee name={} allow-not-linked=true in its place",
+                                    name.text
+                                ),
+                                false => format!("put name={} behind the element", name.text),
+                            }
+                        })),
+                }
+            }
         });
     }
     diagnostics
@@ -85,13 +127,13 @@ fn outputs(texts: &Texts, graph: &Graph, end: Option<Span>) -> Vec<Diagnostic> {
     for element in &graph.elements {
         if element.is_output() {
             found = true;
-            let allowed = element.property("allow-not-linked").map(|p| {
-                matches!(
-                    p.value.text.to_lowercase().as_str(),
-                    "true" | "yes" | "1" | "t"
-                )
+            // What is no yes or no is told by who knows properties.
+            let refused = element.property("allow-not-linked").map(|p| {
+                let value = p.value.text.to_lowercase();
+                matches!(value.as_str(), "false" | "no" | "0" | "f")
             });
-            if allowed != Some(true) {
+            let alone = |e: &Element| e.factory.text.trim_end_matches(':') == "allow-not-linked";
+            if refused.unwrap_or(!graph.elements.iter().any(alone)) {
                 let span = name_span(element).unwrap_or(element.factory.span);
                 let warning = texts.warning(
                     element.factory.span.to(span),
@@ -135,11 +177,22 @@ fn outputs(texts: &Texts, graph: &Graph, end: Option<Span>) -> Vec<Diagnostic> {
     }
     if !found {
         let ends = |end: &str| {
-            graph
-                .elements
-                .iter()
-                .find(|e| e.factory.text.ends_with(end))
+            graph.elements.iter().find(|e| {
+                e.factory
+                    .text
+                    .trim_end_matches(char::is_numeric)
+                    .ends_with(end)
+            })
         };
+        // `tee video` and `tee name: video` are told where elements are known.
+        let meant = |(before, word): &(Option<usize>, usize)| {
+            let word = graph.elements[*word].factory.text.trim_end_matches(':');
+            let tee = before.is_some_and(|before| graph.elements[before].factory.text == "tee");
+            tee && (word == "name" || super::super::is_output_name(word))
+        };
+        if graph.breaks.iter().any(meant) {
+            return diagnostics;
+        }
         let (span, message, help) = match (ends("tee"), ends("sink")) {
             (Some(tee), _) => (
                 tee.factory.span,
@@ -150,6 +203,11 @@ fn outputs(texts: &Texts, graph: &Graph, end: Option<Span>) -> Vec<Diagnostic> {
                 sink.factory.span,
                 "this ends in a sink, not in an output",
                 "write an encoder and tee name=video allow-not-linked=true in its place",
+            ),
+            (None, None) if ends("playbin").is_some() => (
+                ends("playbin").map_or(end, |player| player.factory.span),
+                "this plays on this machine, and has no output",
+                "write uridecodebin with the same uri, ! videoconvert ! vp8enc and a tee name=video",
             ),
             (None, None) => (end, "the description has no output", OUTPUT),
         };

@@ -5,24 +5,95 @@ use std::str::FromStr;
 
 use gstreamer as gst;
 
+use super::values::parameter;
 use crate::description::nearest::did_you_mean;
 use crate::description::{Description, Diagnostic, Texts, Word};
 
-/// Fields of raw media, and what type theirs is.
-const FIELDS: [(&str, &str); 12] = [
-    ("width", "int"),
-    ("height", "int"),
-    ("framerate", "fraction"),
-    ("pixel-aspect-ratio", "fraction"),
-    ("format", "string"),
-    ("rate", "int"),
-    ("channels", "int"),
-    ("layout", "string"),
-    ("interlace-mode", "string"),
-    ("colorimetry", "string"),
-    ("chroma-site", "string"),
-    ("channel-mask", "bitmask"),
+/// A field of raw media.
+#[derive(Debug)]
+pub(super) struct Field {
+    name: &'static str,
+    /// What type its values have.
+    kind: &'static str,
+    /// The only media type that has it, if there is only one.
+    pub(super) media: &'static str,
+    /// What changes it; of both media types, that of pictures.
+    by: &'static str,
+}
+
+const FIELDS: [Field; 12] = {
+    const VIDEO: &str = "video/x-raw";
+    const AUDIO: &str = "audio/x-raw";
+    const fn of(
+        name: &'static str,
+        kind: &'static str,
+        media: &'static str,
+        by: &'static str,
+    ) -> Field {
+        Field {
+            name,
+            kind,
+            media,
+            by,
+        }
+    }
+    [
+        of("width", "int", VIDEO, "videoscale"),
+        of("height", "int", VIDEO, "videoscale"),
+        of("framerate", "fraction", VIDEO, "videorate"),
+        of("pixel-aspect-ratio", "fraction", VIDEO, "videoscale"),
+        of("format", "string", "", "videoconvert"),
+        of("rate", "int", AUDIO, "audioresample"),
+        of("channels", "int", AUDIO, "audioconvert"),
+        of("layout", "string", AUDIO, "audioconvert"),
+        of("interlace-mode", "string", VIDEO, "deinterlace"),
+        of("colorimetry", "string", VIDEO, "videoconvert"),
+        of("chroma-site", "string", VIDEO, "videoconvert"),
+        of("channel-mask", "bitmask", AUDIO, "audioconvert"),
+    ]
+};
+
+/// What people write for fields.
+const ALIASES: [(&str, &str); 6] = [
+    ("fps", "framerate"),
+    ("resolution", "width"),
+    ("size", "width"),
+    ("samplerate", "rate"),
+    ("sample-rate", "rate"),
+    ("pixel-format", "format"),
 ];
+
+/// Media types of GStreamer 0.10, and how the like is written.
+const OLD: [(&str, &str); 4] = [
+    ("video/x-raw-yuv", "video/x-raw,format=I420"),
+    ("video/x-raw-rgb", "video/x-raw,format=RGB"),
+    ("audio/x-raw-int", "audio/x-raw,format=S16LE"),
+    ("audio/x-raw-float", "audio/x-raw,format=F32LE"),
+];
+
+/// The field of raw media of that name.
+pub(super) fn field(name: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|field| field.name == name)
+}
+
+impl Field {
+    /// A media type that has it.
+    pub(super) fn media_or_video(&self) -> &'static str {
+        if self.media.is_empty() {
+            "video/x-raw"
+        } else {
+            self.media
+        }
+    }
+
+    /// The element that changes it in media of this type.
+    pub(super) fn converter(&self, media: &str) -> &'static str {
+        match media.starts_with("audio/") && self.media.is_empty() {
+            true => "audioconvert",
+            false => self.by,
+        }
+    }
+}
 
 pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     let caps = description
@@ -44,6 +115,14 @@ pub(super) fn faults(texts: &Texts, caps: &Word) -> Vec<Diagnostic> {
         let error = texts.error(caps.span, message);
         return vec![error.help("take the blank before the closing quote out")];
     }
+    let (media, _) = parts(&caps.text);
+    let old = OLD
+        .iter()
+        .find(|(old, _)| *old == &caps.text[media.clone()]);
+    if let Some((old, now)) = old {
+        let error = texts.error(caps.span_of(media), format!("{old} is of GStreamer 0.10"));
+        return vec![error.help(format!("write {now}"))];
+    }
     match unreadable(texts, caps) {
         Some(fault) => vec![fault],
         None => wrong_fields(texts, caps),
@@ -52,6 +131,10 @@ pub(super) fn faults(texts: &Texts, caps: &Word) -> Vec<Diagnostic> {
 
 /// Caps that GStreamer can read.
 pub(super) fn parse(caps: &Word) -> Option<gst::Caps> {
+    // GStreamer grumbles about these by itself.
+    if OLD.iter().any(|(old, _)| caps.text.starts_with(old)) {
+        return None;
+    }
     gst::Caps::from_str(&caps.argument()).ok()
 }
 
@@ -70,6 +153,15 @@ fn unreadable(texts: &Texts, caps: &Word) -> Option<Diagnostic> {
                 place => place,
             };
             let span = caps.span_of(place);
+            let (name, value) = text.split_once('=').unwrap_or((text, ""));
+            if let Some(parameter) = parameter(value) {
+                let error = texts.error(span, format!("{value} is no parameter"));
+                return Some(error.help(format!("write {name}={parameter}")));
+            }
+            if let Some(format) = value.strip_prefix("(fourcc)") {
+                let error = texts.error(span, "fourcc is of GStreamer 0.10");
+                return Some(error.help(format!("write {name}={format}")));
+            }
             let (message, help) = match text {
                 "" => ("there is a comma too many", "take one out"),
                 _ if !text.contains('=') && text.contains(' ') => (
@@ -78,6 +170,10 @@ fn unreadable(texts: &Texts, caps: &Word) -> Option<Diagnostic> {
                 ),
                 _ if !text.contains('=') => {
                     ("this field of the caps has no value", "write name=value")
+                }
+                _ if value.is_empty() => {
+                    let error = texts.error(span, format!("{name} has no value"));
+                    return Some(error.help(example(name)));
                 }
                 _ => ("this field of the caps cannot be read", "write name=value"),
             };
@@ -102,11 +198,12 @@ fn wrong_fields(texts: &Texts, caps: &Word) -> Vec<Diagnostic> {
             continue;
         };
         let (name, value) = (name.trim(), value.trim());
-        let known = FIELDS.iter().find(|(field, _)| *field == name);
-        let Some((_, wanted)) = known else {
+        let Some(wanted) = self::field(name).map(|field| field.kind) else {
             let raw = matches!(media, "video/x-raw" | "audio/x-raw");
-            let names = FIELDS.iter().map(|(name, _)| *name);
-            if let Some(help) = did_you_mean(name, names).filter(|_| raw) {
+            let names = FIELDS.iter().map(|field| field.name);
+            let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+            let help = alias.map(|(_, now)| written(now, value));
+            if let Some(help) = help.or_else(|| did_you_mean(name, names)).filter(|_| raw) {
                 let span = caps.span_of(trimmed(&caps.text, field));
                 let message = format!("{media} has no field \"{name}\", and nothing looks at it");
                 diagnostics.push(texts.warning(span, message).help(help));
@@ -124,24 +221,76 @@ fn wrong_fields(texts: &Texts, caps: &Word) -> Vec<Diagnostic> {
                 .split_once('=')
                 .map_or(0, |(_, v)| v.trim_start().len());
         let span = caps.span_of(trimmed(&caps.text, start..field.end));
-        let error = match *wanted {
+        let error = match wanted {
             "fraction" if number => Some((
                 format!("{name} is a fraction, not a whole number"),
                 format!("write {name}={value}/1"),
             )),
-            "fraction" if !fraction => Some((
+            "fraction" if !fraction || value.contains('.') => Some((
                 format!("{name} is a fraction, not \"{value}\""),
-                format!("write it as {name}=30/1"),
+                written(name, value),
             )),
             "int" if !number => Some((
                 format!("{name} is a whole number, not \"{value}\""),
-                format!("write it as {name}=640"),
+                written(name, value),
             )),
             _ => None,
         };
         diagnostics.extend(error.map(|(message, help)| texts.error(span, message).help(help)));
     }
     diagnostics
+}
+
+/// A value of a field as it should have been written.
+fn written(name: &str, value: &str) -> String {
+    let right = match field(name).map(|field| field.kind) {
+        Some("fraction") => rate(value).map(|rate| format!("write {name}={rate}")),
+        Some("int") => size(name, value),
+        _ => Some(format!("write {name}={value}")),
+    };
+    right.unwrap_or_else(|| example(name))
+}
+
+/// A right value of a field.
+fn example(name: &str) -> String {
+    match field(name).map(|field| field.kind) {
+        Some("fraction") => format!("write it as {name}=30/1"),
+        Some("int") if name == "rate" => format!("write it as {name}=48000"),
+        Some("int") if name == "channels" => format!("write it as {name}=2"),
+        Some("int") => format!("write it as {name}=640"),
+        _ => format!("write {name}=VALUE without blanks"),
+    }
+}
+
+/// The fraction for `29.97`, `30fps` or `29.97/1`.
+fn rate(value: &str) -> Option<String> {
+    let number = value.strip_suffix("/1").unwrap_or(value);
+    let number = number.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let rate: f64 = number
+        .parse()
+        .ok()
+        .filter(|rate| (0.0..1e6).contains(rate))?;
+    let fraction = if rate.fract() == 0.0 {
+        format!("{rate}/1")
+    } else if ((rate * 1.001).round() - rate * 1.001).abs() < 0.01 {
+        // Television counts 30 frames in 1.001 seconds.
+        format!("{}/1001", (rate * 1.001).round() * 1000.0)
+    } else {
+        format!("{}/1000", (rate * 1000.0).round())
+    };
+    Some(fraction)
+}
+
+/// `1920x1080` as two fields, `640px` as a number.
+fn size(name: &str, value: &str) -> Option<String> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let number = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    match value.split_once(['x', 'X', '×', '*']) {
+        Some((width, height)) if digits(width) && digits(height) => {
+            Some(format!("write width={width},height={height}"))
+        }
+        _ => digits(number).then(|| format!("write {name}={number}")),
+    }
 }
 
 /// The ranges of media type and fields in the first structure of caps.

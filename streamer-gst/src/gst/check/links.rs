@@ -1,11 +1,15 @@
 //! Links that cannot be: a missing `!`, a pad that is not there, caps that exclude each other.
 
+use gst::prelude::*;
 use gstreamer as gst;
 
-use super::caps::{faults, parse, parts};
+use super::caps::{faults, field, parse, parts};
 use super::elements::{factory, is_a};
 use crate::description::syntax::{Element, End, Graph, Link};
 use crate::description::{Description, Diagnostic, Texts, Word, nearest};
+
+/// Longest list of values in a message, in bytes.
+const MAX_VALUES: usize = 40;
 
 pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     let (texts, graph) = (&description.texts, &description.graph);
@@ -78,6 +82,9 @@ fn check_link(texts: &Texts, graph: &Graph, link: &Link) -> Result<(), Diagnosti
     let Some(to) = side(texts, graph, &link.to, gst::PadDirection::Sink)? else {
         return Ok(());
     };
+    if link.caps.as_ref().is_some_and(|caps| caps.unknown) {
+        return Ok(());
+    }
     let filter = link
         .caps
         .as_ref()
@@ -98,7 +105,7 @@ fn check_link(texts: &Texts, graph: &Graph, link: &Link) -> Result<(), Diagnosti
             return Err(unfit_filter(texts, word, &filter, side));
         }
     }
-    Ok(())
+    unlikely_filter(texts, word, from.element).map_or(Ok(()), Err)
 }
 
 /// What an element gives or takes at its end of a link.
@@ -223,15 +230,13 @@ fn unfit_filter(texts: &Texts, word: &Word, filter: &gst::Caps, side: &Side<'_>)
             let message = format!("{name} {verb} nothing with {}", text.trim());
             let start = field.start + text.len() - text.trim_start().len();
             let span = word.span_of(start..start + text.trim().len());
-            let takes = side.direction == gst::PadDirection::Sink;
-            let help =
-                values(&side.caps, field_name, text).unwrap_or_else(|| match &word.text[media] {
-                    "video/x-raw" if takes => format!("put videoconvert before {name}"),
-                    "audio/x-raw" if takes => {
-                        format!("put audioconvert ! audioresample before {name}")
-                    }
-                    _ => format!("gst-inspect-1.0 {name} lists what it {verb}"),
-                });
+            let by = self::field(field_name).map(|field| field.converter(&word.text[media]));
+            let convert = match (by, side.direction) {
+                (Some(by), gst::PadDirection::Sink) => format!("put {by} before {name}"),
+                (Some(by), _) => format!("put ! {by} between {name} and these caps"),
+                (None, _) => format!("gst-inspect-1.0 {name} lists what it {verb}"),
+            };
+            let help = values(&side.caps, field_name, text).unwrap_or(convert);
             return texts.error(span, message).help(help);
         }
     }
@@ -239,11 +244,50 @@ fn unfit_filter(texts: &Texts, word: &Word, filter: &gst::Caps, side: &Side<'_>)
     let message = format!("{name} {verb} no {}", &word.text[media]);
     let media = medias(&side.caps);
     let near = nearest::nearest(&word.text, media.iter().map(String::as_str));
+    let gives = side.direction == gst::PadDirection::Src;
     let help = match near {
         Some(near) => format!("did you mean {near}?"),
+        None if gives && is_a(&side.factory, "Encoder") && word.text.contains("/x-raw") => {
+            format!("put these caps before {name}, with a ! on both sides")
+        }
         None => format!("it {verb} {}", media.join(", ")),
     };
     texts.error(span, message).help(help)
+}
+
+/// Caps that what a file holds seldom meets, behind an element that gives it as it is.
+fn unlikely_filter(texts: &Texts, word: &Word, from: &Element) -> Option<Diagnostic> {
+    let name = from.factory.text.as_str();
+    let decodes = matches!(
+        name,
+        "decodebin" | "decodebin3" | "uridecodebin" | "uridecodebin3"
+    );
+    if !decodes || from.property("caps").is_some() {
+        return None;
+    }
+    let (media, fields) = parts(&word.text);
+    let media_type = &word.text[media.clone()];
+    if !media_type.ends_with("/x-raw") {
+        let message = format!("{name} decodes, and {media_type} is gone behind it");
+        let parse = name
+            .replace("decodebin3", "parsebin")
+            .replace("decodebin", "parsebin");
+        let parse = parse.replace("uriparsebin", "urisourcebin ! parsebin");
+        return Some(
+            texts
+                .warning(word.span_of(media), message)
+                .help(format!("write {parse} in the place of {name}")),
+        );
+    }
+    fields.into_iter().find_map(|range| {
+        let text = &word.text[range.clone()];
+        let field = field(text.split('=').next()?.trim())?;
+        let by = field.converter(media_type);
+        let start = range.end - text.trim_start().len();
+        let message = format!("{name} changes nothing, it gives what the file has");
+        let warning = texts.warning(word.span_of(start..start + text.trim().len()), message);
+        Some(warning.help(format!("put ! {by} between {name} and these caps")))
+    })
 }
 
 /// The nearest of the texts that a field may have.
@@ -288,6 +332,9 @@ fn medias(caps: &gst::Caps) -> Vec<String> {
 fn misfit(texts: &Texts, link: &Link, from: &Side<'_>, to: &Side<'_>) -> Diagnostic {
     let (gives, takes) = (medias(&from.caps), medias(&to.caps));
     let (first, second) = (&from.element.factory.text, &to.element.factory.text);
+    if let Some(diagnostic) = differing_field(texts, link, from, to) {
+        return diagnostic;
+    }
     let message = format!(
         "{first} gives {}, and {second} takes {}",
         gives.join(", "),
@@ -295,17 +342,15 @@ fn misfit(texts: &Texts, link: &Link, from: &Side<'_>, to: &Side<'_>) -> Diagnos
     );
     let all = |medias: &[String], start: &str| medias.iter().all(|m| m.starts_with(start));
     let raw = |medias: &[String]| medias.iter().any(|m| m.ends_with("/x-raw"));
-    let rtp = |medias: &[String]| all(medias, "application/x-rtp");
+    let rtp = |medias: &[String]| medias.iter().any(|m| m.starts_with("application/x-rtp"));
     let help = if all(&gives, "video/") && all(&takes, "audio/")
         || all(&gives, "audio/") && all(&takes, "video/")
     {
         "keep picture and sound in branches of their own".to_owned()
     } else if rtp(&gives) {
-        format!("put the depayloader before {second}, as rtph264depay")
+        format!("put {} before {second}", depayloader(&takes))
     } else if rtp(&takes) && raw(&gives) {
         "an encoder goes before a payloader, and no payloader into a description".to_owned()
-    } else if raw(&takes) && gives == takes {
-        "put videoconvert or audioconvert in between".to_owned()
     } else if raw(&takes) {
         format!("put decodebin before {second}")
     } else if raw(&gives) {
@@ -317,4 +362,54 @@ fn misfit(texts: &Texts, link: &Link, from: &Side<'_>, to: &Side<'_>) -> Diagnos
         "put an element in between that makes the one of the other".to_owned()
     };
     texts.error(link.span.to(link.span), message).help(help)
+}
+
+/// The first field of the same media type of which two elements have no value in common.
+fn differing_field(
+    texts: &Texts,
+    link: &Link,
+    from: &Side<'_>,
+    to: &Side<'_>,
+) -> Option<Diagnostic> {
+    let mut pairs = from.caps.iter().flat_map(|gives| {
+        let takes = to.caps.iter();
+        let same = takes.filter(|takes| takes.name() == gives.name());
+        same.map(move |takes| (gives, takes))
+    });
+    let (gives, takes, name) = pairs.find_map(|(gives, takes)| {
+        let differs = |name: &&str| match (gives.value(*name), takes.value(*name)) {
+            (Ok(gives), Ok(takes)) => gives.intersect(takes).is_none(),
+            _ => false,
+        };
+        let names = gives.fields().map(|name| name.as_str());
+        Some((gives, takes, names.into_iter().find(differs)?))
+    })?;
+    let media = gives.name().as_str();
+    let values = |structure: &gst::StructureRef| {
+        let value = structure.value(name).ok()?.serialize().ok()?;
+        let mut value = value.replace("(string)", "").replace("(int)", "");
+        if value.len() > MAX_VALUES {
+            let end = value[..MAX_VALUES].rfind(',').unwrap_or(0);
+            value.replace_range(end.., ", …");
+        }
+        Some(value)
+    };
+    let (first, second) = (&from.element.factory.text, &to.element.factory.text);
+    let message = format!(
+        "{first} gives {media},{name}={}, and {second} takes {name}={}",
+        values(gives)?,
+        values(takes)?
+    );
+    let by = field(name).map(|field| field.converter(media));
+    let help = by.map(|by| format!("put {by} in between"));
+    Some(texts.error(link.span, message).maybe_help(help))
+}
+
+/// What takes out of RTP what an element takes.
+fn depayloader(takes: &[String]) -> String {
+    let named = takes.iter().find_map(|media| {
+        let name = format!("rtp{}depay", media.rsplit_once("x-")?.1);
+        gst::ElementFactory::find(&name).map(|_| name)
+    });
+    named.unwrap_or_else(|| "the depayloader, as rtph264depay,".to_owned())
 }

@@ -4,6 +4,7 @@
 //! the first of all faults. So words are looked up one by one; the parser remains the judge of
 //! what nothing was found in.
 
+mod absent;
 mod caps;
 mod delay;
 mod elements;
@@ -16,6 +17,7 @@ mod refusal;
 mod role;
 mod run;
 mod runtime;
+mod values;
 
 use std::path::Path;
 

@@ -3,11 +3,11 @@
 
 use gstreamer as gst;
 
-use super::caps::parse;
+use super::caps::{parse, parts};
 use super::elements::{factory, is_a};
 use super::links::templates;
 use crate::description::syntax::{Element, Graph};
-use crate::description::{Description, Diagnostic, Span, Texts};
+use crate::description::{Description, Diagnostic, Span, Texts, Word};
 
 /// What can be sent.
 pub(super) const SENT: [&str; 4] = ["video/x-vp8", "video/x-vp9", "video/x-h264", "audio/x-opus"];
@@ -25,7 +25,7 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
         };
         let name = &element.factory.text;
         let span = element.factory.span;
-        if is_a(&factory, "Payloader") && !told(&diagnostics, texts, span) {
+        if is_a(&factory, "Payloader") {
             let warning = texts.warning(
                 span,
                 format!("{name} makes RTP, which outputs do by themselves"),
@@ -39,20 +39,13 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     diagnostics
 }
 
-fn told(diagnostics: &[Diagnostic], texts: &Texts, span: Span) -> bool {
-    let place = texts.place(span);
-    diagnostics
-        .iter()
-        .any(|diagnostic| *diagnostic.place == place)
-}
-
 /// What an output carries for sure, and where that is decided.
 struct Carried<'a> {
     caps: gst::Caps,
     element: Option<&'a Element>,
     span: Span,
     /// Caps behind the encoder that say more.
-    filters: Vec<gst::Caps>,
+    filters: Vec<(gst::Caps, &'a Word)>,
 }
 
 /// Goes up from an element to the first that says what it carries.
@@ -79,7 +72,7 @@ fn carried(graph: &Graph, output: usize) -> Option<Carried<'_>> {
                     });
                 }
             }
-            filters.push(parsed);
+            filters.push((parsed, caps));
         }
         index = graph.element_at(&link.from)?;
         let element = &graph.elements[index];
@@ -138,7 +131,7 @@ fn check_output(
     }
     let carried = carried(graph, index)?;
     let mut caps = carried.caps.clone();
-    for filter in &carried.filters {
+    for (filter, _) in &carried.filters {
         caps = caps.intersect(filter);
     }
     if caps.is_empty() || caps.is_any() {
@@ -177,11 +170,17 @@ fn check_output(
     let sent = |media: &str| SENT.contains(&media);
     if all(&|media| !sent(media)) {
         let message = format!("browsers do not play {}, which {what} gives", medias[0]);
-        return Some(
-            texts
-                .error(carried.span, message)
-                .help("encode as VP8, VP9, H.264 or Opus, or decode and encode again"),
-        );
+        let is = |word: &str| {
+            let factory = carried.element.and_then(factory);
+            factory.is_some_and(|factory| is_a(&factory, word))
+        };
+        let help = match (name, is("Muxer"), is("Encoder")) {
+            (_, true, _) => format!("take {what} out: outputs carry no container"),
+            ("audio", _, true) => format!("write opusenc in the place of {what}"),
+            (_, _, true) => format!("write vp8enc deadline=1 in the place of {what}"),
+            _ => "encode as VP8, VP9, H.264 or Opus, or decode and encode again".to_owned(),
+        };
+        return Some(texts.error(carried.span, message).help(help));
     }
     let kind = if name == "audio" { "audio/" } else { "video/" };
     if all(&|media| !media.starts_with(kind)) {
@@ -193,22 +192,32 @@ fn check_output(
         return Some(texts.error(span, message).help(format!("name it {other}")));
     }
     let encoder = carried.element.filter(|e| e.factory.text == "x264enc")?;
-    let stated = carried.filters.iter().flat_map(|caps| caps.iter());
-    let profile = stated
-        .filter_map(|s| s.get::<String>("profile").ok())
-        .next();
-    let span = encoder.factory.span;
-    let diagnostic = match profile.as_deref() {
-        Some("constrained-baseline" | "baseline") => return None,
-        Some(profile) => {
-            let message =
-                format!("browsers are promised H.264 constrained-baseline, not {profile}");
-            texts.error(span, message)
-        }
+    let stated = carried.filters.iter().find_map(|(caps, word)| {
+        let profile = caps.iter().find_map(|s| s.get::<String>("profile").ok())?;
+        Some((profile, *word))
+    });
+    match stated {
         None => {
             let message = "x264enc may choose a profile that does not play in every browser";
-            texts.warning(span, message)
+            let warning = texts.warning(encoder.factory.span, message);
+            Some(warning.help("put ! video/x-h264,profile=constrained-baseline behind it"))
         }
-    };
-    Some(diagnostic.help("put ! video/x-h264,profile=constrained-baseline behind it"))
+        Some((profile, _)) if profile.ends_with("baseline") => None,
+        Some((profile, word)) => {
+            let message =
+                format!("browsers are promised H.264 constrained-baseline, not {profile}");
+            let error = texts.error(span_of_field(word, "profile"), message);
+            Some(error.help("write profile=constrained-baseline"))
+        }
+    }
+}
+
+/// Where a field stands in caps.
+fn span_of_field(caps: &Word, name: &str) -> Span {
+    let (_, mut fields) = parts(&caps.text);
+    fields.retain(|range| caps.text[range.clone()].trim_start().starts_with(name));
+    fields
+        .into_iter()
+        .next()
+        .map_or(caps.span, |range| caps.span_of(range))
 }

@@ -4,57 +4,142 @@ use glib::prelude::*;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::elements::{class, factory};
-use crate::description::nearest::{did_you_mean, nearest};
+use super::caps::field;
+use super::elements::{class, factory, is_a};
+use super::values::{converted, doubt, parameter, unit};
+use crate::description::nearest::nearest;
 use crate::description::syntax::{Element, Property};
 use crate::description::{Description, Diagnostic, Texts};
 
-/// Fields of caps that beginners write as if they were properties.
-const FIELDS: [&str; 6] = ["width", "height", "framerate", "format", "rate", "channels"];
+const GLUED: &str = "there is no blank before this !";
 /// Most values listed in a message.
 const MAX_LISTED: usize = 16;
+/// Properties that some elements call so and others so.
+const SYNONYMS: [(&str, &str); 7] = [
+    ("uri", "location"),
+    ("location", "uri"),
+    ("url", "uri"),
+    ("url", "location"),
+    ("file", "location"),
+    ("path", "location"),
+    ("filename", "location"),
+];
 
 pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     for element in &description.graph.elements {
-        let Some(class) = factory(element).as_ref().and_then(class) else {
+        let Some(factory) = factory(element) else {
             continue;
         };
+        let Some(class) = class(&factory) else {
+            continue;
+        };
+        let missing = |name: &str| class.find_property(name).is_none();
+        let fields: Vec<&Property> = element
+            .properties
+            .iter()
+            .filter(|property| field(&property.name.text).is_some() && missing(&property.name.text))
+            .collect();
         for property in &element.properties {
+            let name = &property.name.text;
             // Of a child that may not exist yet, or told already.
-            if property.name.text.contains("::") || property.value.unknown {
+            if name.contains("::") || property.value.unknown {
                 continue;
             }
-            let found = match class.find_property(&property.name.text) {
-                Some(pspec) => value(&description.texts, property, &pspec),
+            let found = match class.find_property(name) {
+                Some(pspec) => value(&description.texts, element, property, &pspec),
+                // The first tells of all.
+                None if fields
+                    .iter()
+                    .skip(1)
+                    .any(|field| std::ptr::eq(*field, property)) =>
+                {
+                    None
+                }
+                None if field(name).is_some() => {
+                    let help = into_caps(element, &factory, &fields);
+                    Some(unknown(&description.texts, element, property).help(help))
+                }
                 None => {
-                    let properties = class.list_properties();
-                    let names: Vec<&str> = properties.iter().map(|pspec| pspec.name()).collect();
-                    Some(unknown(&description.texts, element, property, &names))
+                    let error = unknown(&description.texts, element, property);
+                    Some(error.help(meant(&class, element, property)))
                 }
             };
+            let glued = found.as_ref().is_some_and(|found| found.message == GLUED);
             diagnostics.extend(found);
+            // What follows belongs to the next element.
+            if glued {
+                break;
+            }
         }
     }
     diagnostics
 }
 
-fn unknown(texts: &Texts, element: &Element, property: &Property, names: &[&str]) -> Diagnostic {
+fn unknown(texts: &Texts, element: &Element, property: &Property) -> Diagnostic {
     let (factory, name) = (&element.factory.text, &property.name.text);
-    let help = did_you_mean(name, names.iter().copied()).unwrap_or_else(|| {
-        match FIELDS.contains(&name.as_str()) {
-            true => format!(
-                "{name} belongs into caps: {factory} ! video/x-raw,{name}={} ! …",
-                property.value.text
-            ),
-            false => format!("gst-inspect-1.0 {factory} lists its properties"),
-        }
-    });
     let message = format!("{factory} has no property \"{name}\"");
-    texts.error(property.name.span, message).help(help)
+    texts.error(property.name.span, message)
 }
 
-fn value(texts: &Texts, property: &Property, pspec: &glib::ParamSpec) -> Option<Diagnostic> {
+/// Where fields of caps stand that were written as properties of an element.
+fn into_caps(element: &Element, factory: &gst::ElementFactory, fields: &[&Property]) -> String {
+    let name = &element.factory.text;
+    let first = fields.first().and_then(|first| field(&first.name.text));
+    let (media, by) = first.map_or(("video/x-raw", "videoscale"), |field| {
+        let audio = is_a(factory, "Audio") && field.media.is_empty();
+        let media = if audio {
+            "audio/x-raw"
+        } else {
+            field.media_or_video()
+        };
+        (media, field.converter(media))
+    });
+    let mut caps = media.to_owned();
+    for field in fields {
+        caps.push_str(&format!(",{}={}", field.name.text, field.value.text));
+    }
+    let there = match is_a(factory, "Encoder") || is_a(factory, "Sink") {
+        true => format!("{by} ! {caps} ! {name}"),
+        false => format!("{name} ! {caps} ! …"),
+    };
+    let fields: Vec<&str> = fields.iter().map(|f| f.name.text.as_str()).collect();
+    format!("write {} as caps: {there}", fields.join(" and "))
+}
+
+/// What may have been meant by a property that an element does not have.
+fn meant(
+    class: &glib::object::ClassRef<'_, glib::Object>,
+    element: &Element,
+    property: &Property,
+) -> String {
+    let (factory, name) = (&element.factory.text, property.name.text.as_str());
+    if name == "caps" {
+        let caps = property.value.text.replace(", ", ",");
+        return format!("caps stand between two !: {factory} ! {caps} ! …");
+    }
+    let properties = class.list_properties();
+    let names = properties.iter().map(|pspec| pspec.name());
+    let mut synonyms = SYNONYMS.iter().filter(|(from, _)| *from == name);
+    let synonym = synonyms.find_map(|(_, to)| class.find_property(to));
+    let near = synonym.or_else(|| class.find_property(nearest(name, names)?));
+    match near {
+        Some(pspec) => {
+            let counts = unit(pspec.blurb().unwrap_or_default());
+            let counts = counts.filter(|(unit, _)| unit.contains("bit"));
+            let counts = counts.map_or(String::new(), |(unit, _)| format!(", which counts {unit}"));
+            format!("did you mean {}{counts}?", pspec.name())
+        }
+        None => format!("gst-inspect-1.0 {factory} lists its properties"),
+    }
+}
+
+fn value(
+    texts: &Texts,
+    element: &Element,
+    property: &Property,
+    pspec: &glib::ParamSpec,
+) -> Option<Diagnostic> {
     let name = &property.name.text;
     if !pspec.flags().contains(glib::ParamFlags::WRITABLE) {
         // GStreamer would go on without it, but not without a critical message of GLib.
@@ -69,12 +154,24 @@ fn value(texts: &Texts, property: &Property, pspec: &glib::ParamSpec) -> Option<
         if pspec.value_type().is_a(gst::Element::static_type()) {
             return None;
         }
-        if let Some(before) = shown.strip_suffix('!') {
+        let readable = |text: &str| glib::Value::deserialize_with_pspec(text, pspec).is_ok();
+        if let Some((before, after)) = shown.split_once('!').filter(|(v, _)| readable(v)) {
+            let help = format!("write {name}={before} ! {after}");
+            return Some(texts.error(span, GLUED).help(help.trim_end()));
+        }
+        if let Some(parameter) = parameter(shown) {
+            let message = format!("{shown} is no parameter");
             return Some(
                 texts
-                    .error(span, "there is no blank before this !")
-                    .help(format!("write {name}={before} !")),
+                    .error(span, message)
+                    .help(format!("write {name}={parameter}")),
             );
+        }
+        let bare = shown.trim_end_matches([',', ';', ')']);
+        if bare != shown && readable(bare) {
+            let message = format!("{} does not belong there", &shown[bare.len()..]);
+            let sign = texts.error(property.value.span_of(bare.len()..shown.len()), message);
+            return Some(sign.help(format!("write {name}={bare}")));
         }
         let (wanted, help) = wanted(pspec, shown);
         let message = match wanted {
@@ -83,15 +180,15 @@ fn value(texts: &Texts, property: &Property, pspec: &glib::ParamSpec) -> Option<
         };
         return Some(texts.error(span, message).maybe_help(help));
     };
-    let (low, high, inside) = range(pspec, Some(&read))?;
-    (!inside).then(|| {
-        texts
-            .warning(
-                span,
-                format!("{shown} is out of range, and GStreamer leaves it out"),
-            )
-            .help(format!("{name} goes from {low} to {high}"))
-    })
+    let blurb = pspec.blurb().unwrap_or_default();
+    if let Some((low, high, false)) = range(pspec, Some(&read)) {
+        let message = format!("{shown} is out of range, and GStreamer leaves it out");
+        let counts = unit(blurb).map_or(String::new(), |(unit, _)| format!(" {unit}"));
+        let help = format!("{name} goes from {low} to {high}{counts}");
+        return Some(texts.warning(span, message).help(help));
+    }
+    let (message, help) = doubt(&element.factory.text, name, shown, blurb)?;
+    Some(texts.warning(span, message).help(help))
 }
 
 /// What a property takes, if that can be said in two words, and what may have been meant.
@@ -122,8 +219,14 @@ fn wanted(pspec: &glib::ParamSpec, shown: &str) -> (Option<&'static str>, Option
         return (Some("true or false"), help);
     }
     if let Some((low, high, _)) = range(pspec, None) {
-        let help = Some(format!("write a number from {low} to {high}"));
-        return (Some("a number"), help);
+        let whole = kind != f32::static_type() && kind != f64::static_type();
+        let blurb = pspec.blurb().unwrap_or_default();
+        let counts = unit(blurb).map_or(String::new(), |(unit, _)| format!("; it counts {unit}"));
+        let help = match converted(shown, blurb, whole) {
+            Some(number) => format!("write {}={number}", pspec.name()),
+            None => format!("write a number from {low} to {high}"),
+        };
+        return (Some("a number"), Some(help + &counts));
     }
     if kind == gst::Caps::static_type() {
         let help = "write it as video/x-raw,width=640,height=360";

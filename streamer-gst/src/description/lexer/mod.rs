@@ -2,6 +2,8 @@
 //! here as in the gst-launch line of the README. Expands `${name:-default}`; a value stays inside
 //! its word and is never cut or read again.
 
+mod habits;
+
 use super::diagnostic::Diagnostic;
 use super::parameters::is_parameter_name;
 use super::text::{Span, Texts};
@@ -42,6 +44,8 @@ struct Lexer<'a> {
     word: Option<Word>,
     /// The word holds something a shell would act on.
     shell: Option<Character>,
+    /// The typographic quotes in it.
+    typographic: Vec<Character>,
     lexed: Lexed,
 }
 
@@ -75,6 +79,7 @@ pub(super) fn words(
         at: 0,
         word: None,
         shell: None,
+        typographic: Vec::new(),
         lexed: Lexed::default(),
     };
     lexer.run();
@@ -124,16 +129,7 @@ impl Lexer<'_> {
                         self.word(span).push(escaped.value, escaped.span);
                     }
                 }
-                '#' if self.word.is_none() => {
-                    self.error(
-                        span,
-                        "a comment begins in the first column of its line",
-                        "move the # to the first column, or quote it as '#'",
-                    );
-                    while self.peek().is_some_and(|c| c != '\n') {
-                        self.next();
-                    }
-                }
+                _ if self.word.is_none() && self.comment(character) => {}
                 '\'' => self.single_quoted(span),
                 '"' => self.double_quoted(span),
                 '$' => self.dollar(span, false),
@@ -143,6 +139,9 @@ impl Lexer<'_> {
                         self.shell.get_or_insert(character);
                     }
                     self.look_alike(character);
+                    if let '“' | '”' | '„' | '‘' | '’' = value {
+                        self.typographic.push(character);
+                    }
                     self.word(span).push(value, span);
                 }
             }
@@ -152,11 +151,26 @@ impl Lexer<'_> {
 
     /// Ends the word, and warns when a shell would not have read it so.
     fn finish(&mut self) {
-        let (Some(word), shell) = (self.word.take(), self.shell.take()) else {
+        let (Some(mut word), shell) = (self.word.take(), self.shell.take()) else {
             return;
         };
-        if let Some(character) = shell {
+        self.quotes_of_print(&mut word);
+        // A sign alone is told as a word.
+        let sign = |word: &Word| {
+            !word
+                .text
+                .contains(|c: char| c.is_alphanumeric() || "()".contains(c))
+        };
+        if let Some(character) = shell.filter(|_| !sign(&word)) {
             let source = self.texts.slice(word.span);
+            let whole = self.up_to_link(word.span);
+            if source.ends_with(';') && whole == source {
+                word.unknown = true;
+                let message = "a ; does not belong at the end";
+                self.error(character.span, message, "take it out");
+                return self.lexed.words.push(word);
+            }
+            let source = if source.ends_with(';') { whole } else { source };
             // In between single quotes a parameter would be plain text.
             let quote = if word.has_value() { '"' } else { '\'' };
             let help = match source.contains(['\'', '"', '\\']) {
@@ -182,6 +196,13 @@ impl Lexer<'_> {
             );
         }
         self.lexed.words.push(word);
+    }
+
+    /// The text from a word to the next `!` on its line.
+    fn up_to_link(&self, span: Span) -> &str {
+        let text = &self.texts.text(span.file)[span.start..];
+        let end = text.find(['!', '\n', '\r']).unwrap_or(text.len());
+        text[..end].trim_end()
     }
 
     fn single_quoted(&mut self, open: Span) {
@@ -237,11 +258,22 @@ impl Lexer<'_> {
             }
         }
         self.word(open).push_unknown(span);
-        self.error(
-            span,
-            "commands are never run",
-            "write what it prints, or put it between single quotes if it is meant as text",
-        );
+        let inside = self.texts.slice(span).trim_matches(['$', '(', ')', '`']);
+        let name = inside.split_once(":-").map_or(inside, |(name, _)| name);
+        let help = match close == ')' && is_parameter_name(name) {
+            true => {
+                let default = &inside[name.len()..];
+                let default = if default.is_empty() {
+                    ":-default"
+                } else {
+                    default
+                };
+                format!("write what it prints, or ${{{name}{default}}} for a parameter")
+            }
+            false => "write what it prints, or put it between single quotes if it is meant as text"
+                .to_owned(),
+        };
+        self.error(span, "commands are never run", &help);
     }
 
     /// What stands after a `$`: `{name:-default}`, or something that is no name, and then the `$`
@@ -305,10 +337,21 @@ impl Lexer<'_> {
         };
         if !is_parameter_name(name) {
             self.word(dollar).push_unknown(span);
+            let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let (meant, default) = name.split_at(end.unwrap_or(name.len()));
+            let default = default.trim_start_matches([':', '=', '-', '+', '?', '|']);
+            let dashed = name.replace('-', "_");
+            let help = if inside.contains(":-") && is_parameter_name(&dashed) {
+                format!("write ${{{dashed}{}}}", &inside[name.len()..])
+            } else if is_parameter_name(meant) && !default.is_empty() {
+                format!("write ${{{meant}:-{default}}}")
+            } else {
+                "write ${name:-default}".to_owned()
+            };
             return self.error(
                 span,
                 format!("\"{name}\" is no parameter's name, which has A-Z a-z 0-9 _"),
-                "write ${name:-default}",
+                &help,
             );
         }
         if let Some(default) = &default {
@@ -369,21 +412,6 @@ impl Lexer<'_> {
                 "put the whole word between double quotes".to_owned(),
             );
         }
-    }
-
-    /// Characters that only look like what they should be; they come from web pages.
-    fn look_alike(&mut self, character: Character) {
-        let (what, help) = match character.value {
-            c if c.is_whitespace() => {
-                ("a blank of another kind, part of the word", "a plain blank")
-            }
-            '\u{feff}' | '\u{200b}' => ("an invisible character, part of the word", "nothing"),
-            '“' | '”' | '„' => ("a typographic quote, which is plain text", "a plain \""),
-            '‘' | '’' => ("a typographic quote, which is plain text", "a plain '"),
-            _ => return,
-        };
-        let message = format!("this is {what}");
-        self.warning(character.span, message, format!("type {help} instead"));
     }
 }
 
