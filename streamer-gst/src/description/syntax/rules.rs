@@ -14,7 +14,6 @@ pub(in crate::description) fn check(
     end: Option<Span>,
 ) -> Vec<Diagnostic> {
     let mut diagnostics = names(texts, graph);
-    diagnostics.extend(graph.elements.iter().flat_map(|e| repeated(texts, e)));
     diagnostics.extend(references(texts, graph));
     diagnostics.extend(outputs(texts, graph, end));
     diagnostics
@@ -44,28 +43,6 @@ fn names(texts: &Texts, graph: &Graph) -> Vec<Diagnostic> {
         }
     }
     diagnostics
-}
-
-/// Properties that are given twice. GLib itself objects to a second name.
-fn repeated(texts: &Texts, element: &Element) -> Vec<Diagnostic> {
-    let properties = element.properties.iter().enumerate();
-    let twice = properties.filter_map(|(index, property)| {
-        let name = &property.name.text;
-        let first = element.properties[..index]
-            .iter()
-            .find(|p| p.name.text == *name)?;
-        let diagnostic = match name.as_str() {
-            "name" => texts.error(property.name.span, "this element is given two names"),
-            _ => {
-                let message = format!("{name} is given twice, and the last one counts");
-                texts.warning(property.name.span, message)
-            }
-        };
-        let first = texts.place(first.name.span);
-        let told = diagnostic.help("take one of them out");
-        Some(told.related(first, "the first one"))
-    });
-    twice.collect()
 }
 
 fn references(texts: &Texts, graph: &Graph) -> Vec<Diagnostic> {

@@ -47,7 +47,8 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
                 continue;
             }
             let found = match class.find_property(name) {
-                Some(pspec) => value(&description.texts, element, property, &pspec),
+                Some(pspec) => repeated(&description.texts, element, property, &pspec)
+                    .or_else(|| value(&description.texts, element, property, &pspec)),
                 // The first tells of all.
                 None if fields
                     .iter()
@@ -74,6 +75,36 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
         }
     }
     diagnostics
+}
+
+/// A property that is given a second time.
+fn repeated(
+    texts: &Texts,
+    element: &Element,
+    property: &Property,
+    pspec: &glib::ParamSpec,
+) -> Option<Diagnostic> {
+    let name = &property.name.text;
+    let mut before = element.properties.iter();
+    let first = before.find(|other| other.name.text == *name)?;
+    if std::ptr::eq(first, property) {
+        return None;
+    }
+    let span = property.name.span;
+    // GLib objects by itself where a property is set while the element is made.
+    let construct = glib::ParamFlags::CONSTRUCT | glib::ParamFlags::CONSTRUCT_ONLY;
+    let told = match pspec.flags().intersects(construct) {
+        true => texts.error(span, format!("{name} is given twice")),
+        false => texts.warning(
+            span,
+            format!("{name} is given twice, and the last one counts"),
+        ),
+    };
+    let first = texts.place(first.name.span);
+    Some(
+        told.help("take one of them out")
+            .related(first, "the first one"),
+    )
 }
 
 fn unknown(texts: &Texts, element: &Element, property: &Property) -> Diagnostic {
