@@ -170,7 +170,12 @@ impl Lexer<'_> {
                 self.error(character.span, message, "take it out");
                 return self.lexed.words.push(word);
             }
-            let source = if source.ends_with(';') { whole } else { source };
+            let whole = whole.replace("; ", ";");
+            let source = if source.ends_with(';') {
+                whole.as_str()
+            } else {
+                source
+            };
             // In between single quotes a parameter would be plain text.
             let quote = if word.has_value() { '"' } else { '\'' };
             let help = match source.contains(['\'', '"', '\\']) {

@@ -4,7 +4,7 @@ use glib::prelude::*;
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::caps::field;
+use super::caps::{self, field};
 use super::elements::{class, factory, is_a};
 use super::values::{converted, doubt, parameter, unit};
 use crate::description::nearest::nearest;
@@ -180,7 +180,12 @@ fn value(
     let text = unescaped(&property.value.argument());
     let span = property.value.span;
     let shown = &property.value.text;
-    let Ok(read) = glib::Value::deserialize_with_pspec(&text, pspec) else {
+    let is_caps = pspec.value_type() == gst::Caps::static_type();
+    let read = match is_caps && caps::read(&text).is_none() {
+        true => None,
+        false => glib::Value::deserialize_with_pspec(&text, pspec).ok(),
+    };
+    let Some(read) = read else {
         // Such a property takes a description of its own.
         if pspec.value_type().is_a(gst::Element::static_type()) {
             return None;
