@@ -44,9 +44,11 @@ pub(crate) fn examine_text(path: &Path, text: &str) -> (Description, Vec<Diagnos
 }
 
 fn complete(
-    (description, mut diagnostics): (Description, Vec<Diagnostic>),
+    (description, of_words): (Description, Vec<Diagnostic>),
 ) -> (Description, Vec<Diagnostic>) {
-    diagnostics.extend(check(&description));
+    // Of one place the first is told, and who knows elements knows more.
+    let mut diagnostics = check(&description);
+    diagnostics.extend(of_words);
     if !diagnostics.iter().any(Diagnostic::is_error) {
         diagnostics.extend(launch(&description).err());
     }
