@@ -7,8 +7,10 @@
     reason = "a test that cannot read its files has failed"
 )]
 
+mod corpus;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use streamer_gst::description::{Description, Diagnostic, Parameters};
 use streamer_gst::gst::check;
@@ -17,18 +19,10 @@ fn examine(path: &Path) -> (Description, Vec<Diagnostic>) {
     check::examine(path, &Parameters::default())
 }
 
-fn descriptions(directory: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap();
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|ext| ext == "launch"));
-    paths.sort();
-    paths
-}
-
 #[test]
 fn every_broken_description_is_explained_at_the_right_place() {
     // Paths in the renderings are relative to the crate.
-    let paths = descriptions("tests/broken");
+    let paths = corpus::descriptions("tests/broken");
     assert!(paths.len() >= 60, "only {}", paths.len());
     for path in paths {
         let (_, diagnostics) = examine(&path);
@@ -38,14 +32,7 @@ fn every_broken_description_is_explained_at_the_right_place() {
             continue;
         }
         assert!(!diagnostics.is_empty(), "{name} is not broken");
-        let rendered: Vec<_> = diagnostics.iter().map(|d| d.render(false)).collect();
-        insta::with_settings!({
-            snapshot_path => "broken",
-            prepend_module_to_snapshot => false,
-            omit_expression => true,
-        }, {
-            insta::assert_snapshot!(name, rendered.join("\n\n"));
-        });
+        corpus::compare(&path, &corpus::rendered(&diagnostics));
         for diagnostic in diagnostics {
             assert!(diagnostic.to_string().len() <= 240);
         }
@@ -80,7 +67,7 @@ fn the_examples_of_the_reference_are_right() {
 
 #[test]
 fn nothing_is_said_about_the_descriptions_that_are_shipped() {
-    for path in descriptions("../pipelines") {
+    for path in corpus::descriptions("../pipelines") {
         let (_, diagnostics) = examine(&path);
         assert_eq!(diagnostics, [], "{}", path.display());
     }

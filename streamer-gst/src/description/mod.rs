@@ -192,6 +192,17 @@ impl Description {
             .collect()
     }
 
+    /// An error of an output, at its tee.
+    pub(crate) fn error_at_output(&self, output: &str, message: &str) -> Diagnostic {
+        match self.graph.named(output) {
+            Some(index) => {
+                let span = self.graph.elements[index].factory.span;
+                self.texts.error(span, message)
+            }
+            None => Diagnostic::new(Place::of_file(&self.path), Severity::Error, message),
+        }
+    }
+
     /// Whether another description makes the same pipeline, run in the same way, whatever it says
     /// about it.
     pub fn is_same_pipeline(&self, other: &Self) -> bool {

@@ -50,7 +50,7 @@ fn play(
     for output in description.outputs() {
         match tap(pipeline, output) {
             Ok(frame) => frames.push(frame),
-            Err(why) => return vec![check::of_output(description, output, &why)],
+            Err(why) => return vec![description.error_at_output(output, &why)],
         }
     }
     let Some(bus) = pipeline.bus() else {

@@ -151,7 +151,7 @@ impl GstSource {
         description: &Description,
         output: &str,
     ) -> Result<(gst::Pad, gst::Element), Failure> {
-        let fail = |message: String| check::of_output(description, output, &message).to_string();
+        let fail = |message: String| description.error_at_output(output, &message).to_string();
         let tee = self
             .pipeline
             .by_name(output)

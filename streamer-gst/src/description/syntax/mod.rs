@@ -136,6 +136,13 @@ impl Graph {
             Node::Url(_) => None,
         }
     }
+
+    /// The links that lead to an element, and the elements they come from.
+    pub(crate) fn feeders(&self, to: usize) -> impl Iterator<Item = (&Link, usize)> {
+        let links = self.links.iter();
+        let links = links.filter(move |link| self.element_at(&link.to) == Some(to));
+        links.filter_map(|link| Some((link, self.element_at(&link.from)?)))
+    }
 }
 
 /// Reads the words, and tells where they break the rules of the language.

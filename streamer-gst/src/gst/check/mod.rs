@@ -29,9 +29,9 @@ pub(super) use packages::package_of;
 pub(super) use refusal::launch;
 pub(crate) use role::{Content, Form, Role, content, decider, role};
 pub use run::{Run, run};
-pub(super) use runtime::Names;
+pub(super) use runtime::{Listening, Names};
 
-use crate::description::{Description, Diagnostic, Parameters, Place, Severity};
+use crate::description::{Description, Diagnostic, Parameters};
 
 /// Reads a description and tells everything that is wrong with it, in the order of the text.
 pub fn examine(path: &Path, parameters: &Parameters) -> (Description, Vec<Diagnostic>) {
@@ -69,17 +69,4 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     diagnostics.extend(outputs::check(description));
     diagnostics.extend(delay::check(description));
     diagnostics
-}
-
-/// An error of an output.
-pub(super) fn of_output(description: &Description, output: &str, message: &str) -> Diagnostic {
-    let graph = &description.graph;
-    let place = match graph.named(output) {
-        Some(index) => {
-            let span = graph.elements[index].factory.span;
-            return description.texts.error(span, message);
-        }
-        None => Place::of_file(&description.path),
-    };
-    Diagnostic::new(place, Severity::Error, message)
 }

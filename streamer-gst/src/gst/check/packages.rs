@@ -315,6 +315,27 @@ pub(in crate::gst) fn package_of(element: &str) -> Option<&'static str> {
     })
 }
 
+/// What decoders of a media type come in, where not in gstreamer1.0-libav.
+const DECODERS: &[(&str, &str)] = &[
+    ("video/x-vp8", "gstreamer1.0-plugins-good"),
+    ("video/x-vp9", "gstreamer1.0-plugins-good"),
+    ("image/jpeg", "gstreamer1.0-plugins-good"),
+    ("image/png", "gstreamer1.0-plugins-good"),
+    ("audio/x-flac", "gstreamer1.0-plugins-good"),
+    ("video/x-av1", "gstreamer1.0-plugins-bad"),
+    ("audio/x-opus", "gstreamer1.0-plugins-base"),
+    ("audio/x-vorbis", "gstreamer1.0-plugins-base"),
+    ("video/x-theora", "gstreamer1.0-plugins-base"),
+    ("audio/AMR", "gstreamer1.0-plugins-ugly"),
+    ("audio/AMR-WB", "gstreamer1.0-plugins-ugly"),
+];
+
+/// The package that ships a decoder of a media type.
+pub(super) fn decoder_package(media: &str) -> &'static str {
+    let listed = DECODERS.iter().find(|(known, _)| *known == media);
+    listed.map_or("gstreamer1.0-libav", |(_, package)| package)
+}
+
 /// All elements in the table.
 pub(super) fn known() -> impl Iterator<Item = &'static str> {
     let all = PACKAGES.iter().flat_map(|(_, elements)| elements.iter());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::Names;
+use super::{Listening, Names};
 use crate::codec::Codec;
 use crate::description::{Description, Diagnostic};
 use crate::gst::source;
@@ -36,11 +36,11 @@ pub fn run(description: &Description, time: Duration) -> Run {
         }
     };
     let names = Names::of(pipeline.upcast_ref(), description);
+    let listening = Listening::to(pipeline.upcast_ref(), &names);
     let seen = Seen::default();
     for output in description.outputs() {
         if let Err(why) = tap(&pipeline, output, &seen) {
-            run.diagnostics
-                .push(super::of_output(description, output, &why));
+            run.diagnostics.push(names.of_output(output, &why));
         }
     }
     run.diagnostics.extend(play(&pipeline, &names, time));
@@ -48,18 +48,19 @@ pub fn run(description: &Description, time: Duration) -> Run {
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let failed = run.diagnostics.iter().any(Diagnostic::is_error);
     for output in description.outputs() {
-        let fault = match seen.get(output).map(|caps| source::codec_of(output, caps)) {
-            Some(Ok(codec)) => {
-                run.codecs.push((output.to_owned(), codec));
-                continue;
-            }
-            Some(Err(why)) => why,
+        match seen.get(output).map(|caps| source::codec_of(output, caps)) {
+            Some(Ok(codec)) => run.codecs.push((output.to_owned(), codec)),
+            Some(Err(why)) => run.diagnostics.push(names.of_output(output, &why)),
             // Something else is the reason.
-            None if failed => continue,
-            None => format!("no frame reached {output} in {} s", time.as_secs_f32()),
-        };
-        run.diagnostics
-            .push(super::of_output(description, output, &fault));
+            None if failed => {}
+            None => {
+                let message = format!("no frame reached {output} in {} s", time.as_secs_f32());
+                let silence = listening.explain(&names, output, &message);
+                if !told(&run.diagnostics, &silence) {
+                    run.diagnostics.push(silence);
+                }
+            }
+        }
     }
     run
 }
@@ -87,6 +88,10 @@ fn tap(pipeline: &gst::Pipeline, output: &str, seen: &Seen) -> Result<(), String
     Ok(())
 }
 
+fn told(diagnostics: &[Diagnostic], one: &Diagnostic) -> bool {
+    diagnostics.iter().any(|other| other.place == one.place)
+}
+
 /// Plays, and returns the errors of the bus.
 fn play(pipeline: &gst::Pipeline, names: &Names, time: Duration) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
@@ -112,11 +117,10 @@ fn play(pipeline: &gst::Pipeline, names: &Names, time: Duration) -> Vec<Diagnost
         };
         let details = error.debug().unwrap_or_default();
         let diagnostic = names.diagnostic(error.src(), &error.error(), &details);
-        // A file that is not there is told by each of the elements that look for it.
-        if !diagnostics
-            .iter()
-            .any(|told: &Diagnostic| told.place == diagnostic.place)
-        {
+        // A file that is not there is told by each of the elements that look for it; and that
+        // their state did not change is no news.
+        let follows = error.error().matches(gst::CoreError::StateChange) && !diagnostics.is_empty();
+        if !follows && !told(&diagnostics, &diagnostic) {
             diagnostics.push(diagnostic);
         }
         if started.is_ok() {
