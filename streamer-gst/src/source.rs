@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::description::{Description, Diagnostic, Faults};
@@ -87,6 +88,10 @@ pub trait Source: Send {
 
     /// Whether it makes its frames as time passes, like a camera and unlike a file.
     fn is_live(&self) -> bool;
+
+    /// Why no frame comes from an output: at the element that data came to last, where what is
+    /// older than `within` does not count. `message` says what is missed.
+    fn silence(&self, output: &str, within: Duration, message: &str) -> Failure;
 
     /// How many encoder elements it has, by factory name.
     fn encoders(&self) -> BTreeMap<String, usize>;

@@ -15,17 +15,19 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use streamer_gst::description::{Diagnostic, Parameters};
-use streamer_gst::gst::check;
+use streamer_gst::description::{Description, Diagnostic, Parameters};
+use streamer_gst::fanout::{Fanout, SourceId};
+use streamer_gst::gst::{GstSources, Timeline, ViewerSettings, WebRtcEngine, check};
+use streamer_gst::source::{Feed, Mode, Sources};
 
 /// Silence has to last so long. Everything else fails much sooner.
-const TIME: Duration = Duration::from_secs(3);
+const TIME: Duration = Duration::from_secs(5);
 /// Descriptions that run at a time.
 const AT_ONCE: usize = 6;
 
@@ -53,11 +55,12 @@ fn media(directory: &Path) {
     let sound = "audiotestsrc num-buffers=50 ! audio/x-raw,rate=48000,channels=2 ! opusenc";
     play(&format!("{sound} ! webmmux ! {}", to("sound.webm")));
     let whole = fs::read(directory.join("film.webm")).unwrap();
-    fs::write(directory.join("cut.webm"), &whole[..60]).unwrap();
+    fs::write(directory.join("cut.webm"), &whole[..400]).unwrap();
     fs::write(directory.join("empty.webm"), "").unwrap();
+    fs::create_dir(directory.join("films")).unwrap();
     fs::write(
         directory.join("readme.txt"),
-        "The film is in the other directory.\n",
+        "The film is in the other directory.\n".repeat(200),
     )
     .unwrap();
     let noise: Vec<u8> = (0..5000_u32)
@@ -216,13 +219,15 @@ fn every_failure_is_explained_at_the_right_place() {
     assert_eq!(told.len(), paths.len());
     for (path, diagnostics) in told {
         assert!(!diagnostics.is_empty(), "{} does not fail", path.display());
-        corpus::compare(&path, &stage.without_values(corpus::rendered(&diagnostics)));
-        for diagnostic in diagnostics {
+        let mut text = corpus::rendered(&diagnostics);
+        for diagnostic in &diagnostics {
             let line = diagnostic.to_string();
+            text.push_str(&format!("\n\non the page: {line}"));
             assert!(!line.ends_with('…'), "cut off on the page: {line}");
             assert!(diagnostic.help.is_some(), "no cure: {line}");
             assert!(!line.contains("wrong@"), "a password: {line}");
         }
+        corpus::compare(&path, &stage.without_values(text));
     }
 }
 
@@ -232,7 +237,7 @@ fn a_file_that_may_not_be_read_is_told_as_such() {
     let directory = tempfile::tempdir().unwrap();
     let film = directory.path().join("film.webm");
     fs::write(&film, "x").unwrap();
-    fs::set_permissions(&film, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&film, fs::Permissions::from_mode(0o000)).unwrap();
     let text = "filesrc location=film.webm ! decodebin ! videoconvert ! vp8enc\n\
         ! tee name=video allow-not-linked=true\n";
     fs::write(directory.path().join("a.launch"), text).unwrap();
@@ -258,4 +263,42 @@ fn a_file_that_may_not_be_read_is_told_as_such() {
     ] {
         assert!(text.contains(wanted), "{text}");
     }
+}
+
+#[test]
+fn a_stream_that_falls_silent_is_told_at_the_element_that_data_came_to_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.launch");
+    let text = "videotestsrc is-live=true ! video/x-raw,format=I420\n\
+        ! identity name=gate ! valve drop=true\n\
+        ! vp8enc deadline=1 ! tee name=video allow-not-linked=true\n";
+    fs::write(&path, text).unwrap();
+    let description = Description::load(&path, &Parameters::default()).unwrap();
+    let timeline = Timeline::begin().unwrap();
+    let settings = ViewerSettings {
+        media_addresses: Vec::new(),
+    };
+    let engine = Arc::new(WebRtcEngine::new(timeline.clone(), settings));
+    let feed = Feed {
+        fanout: Arc::new(Fanout::new(engine)),
+        source: SourceId(1),
+    };
+    let events = Arc::new(|_| ());
+    let source = GstSources::new(timeline)
+        .start(&description, feed, Mode::Playing, events)
+        .unwrap();
+    let told = |within| source.silence("video", within, "no frame has come").error;
+    let end = Instant::now() + Duration::from_secs(10);
+    while !told(Duration::MAX).contains("valve gets data") {
+        assert!(Instant::now() < end, "{}", told(Duration::MAX));
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(
+        told(Duration::MAX),
+        "a.launch:2:30: no frame has come: valve gets data and gives none; \
+         it is closed: leave drop=true away"
+    );
+    // As if the camera had stood still all that time.
+    let gone = told(Duration::ZERO);
+    assert!(gone.starts_with("a.launch:1:1: ") && gone.contains("videotestsrc gives no data"));
 }

@@ -113,7 +113,7 @@ fn errors_of_a_running_pipeline_point_to_their_element() {
     let directory = directory(&[("camera.launch", camera), ("file.launch", file)]);
     let arguments = ["check", "--run", "2s", "camera.launch", "device=/dev/none"];
     let output = stdout(&tool(directory.path(), &arguments));
-    assert!(output.contains("camera.launch:2:1"), "{output}");
+    assert!(output.contains("camera.launch:2:9"), "{output}");
     assert!(
         output.contains("streamer-gst devices lists cameras"),
         "{output}"
@@ -123,7 +123,7 @@ fn errors_of_a_running_pipeline_point_to_their_element() {
         &["check", "--run", "2s", "file.launch"],
     ));
     assert!(
-        output.contains("file.launch:1:1") && output.contains("none.webm"),
+        output.contains("file.launch:1:9") && output.contains("none.webm"),
         "{output}"
     );
 }
@@ -161,7 +161,7 @@ fn a_graph_shows_what_is_there_while_it_plays() {
     assert_eq!(broken.status.code(), Some(1));
     assert!(stdout(&broken).contains("decodebin"), "the rest is drawn");
     let said = String::from_utf8_lossy(&broken.stderr).into_owned();
-    assert!(said.contains("b.launch:1:1"), "{said}");
+    assert!(said.contains("b.launch:1:9"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is wrong with a description: where, why, and what to do about it; for the terminal, for
 //! programs (JSON), and as the one line that travels to the page.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -154,12 +155,16 @@ impl fmt::Display for Diagnostic {
             line.push_str(&format!(":{}:{}", self.place.line, self.place.column));
         }
         line.push_str(": ");
-        line.push_str(&self.message);
-        if let Some(help) = &self.help {
-            line.push_str("; ");
-            line.push_str(help);
-        }
-        f.write_str(&one_line(&line))
+        let cause = shown(&self.message);
+        let cure = match &self.help {
+            Some(help) => format!("; {}", shown(help)),
+            None => String::new(),
+        };
+        // Where there is no room for all, the cause is cut: half a cure is of no use.
+        let room = MAX_LINE.saturating_sub(line.len() + cure.len());
+        line.push_str(cut(&cause, room.max(MAX_LINE / 3)).as_ref());
+        line.push_str(&cure);
+        f.write_str(&cut(&line, MAX_LINE))
     }
 }
 
@@ -206,30 +211,41 @@ impl Faults {
     }
 }
 
-/// What may be shown to anybody: one line of bounded length, directories taken out of paths.
-fn one_line(message: &str) -> String {
-    let words: Vec<String> = message.split_whitespace().map(without_directory).collect();
-    let mut line = words.join(" ");
-    if line.len() > MAX_LINE {
-        let mut end = MAX_LINE - '…'.len_utf8();
-        while !line.is_char_boundary(end) {
-            end -= 1;
-        }
-        line.truncate(end);
-        line.push('…');
-    }
-    line.replace(char::is_control, "")
+/// What may be shown to anybody: one line without directories and passwords.
+fn shown(message: &str) -> String {
+    let words: Vec<String> = message.split_whitespace().map(without_secrets).collect();
+    words.join(" ").replace(char::is_control, "")
 }
 
-/// `'/home/me/film.webm'` becomes `'film.webm'`; media types and addresses stay.
-fn without_directory(word: &str) -> String {
+/// At most so many bytes, with a sign where something is left away.
+fn cut(text: &str, limit: usize) -> Cow<'_, str> {
+    if text.len() <= limit {
+        return Cow::Borrowed(text);
+    }
+    let mut end = limit.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    Cow::Owned(format!("{}…", &text[..end]))
+}
+
+/// `'/home/me/film.webm'` becomes `'film.webm'`, and `rtsp://me:secret@cam/1` `rtsp://cam/1`;
+/// media types and other addresses stay.
+fn without_secrets(word: &str) -> String {
     let (key, value) = word.split_at(word.find('=').map_or(0, |equals| equals + 1));
     let text = value.trim_start_matches(['\'', '"', '(', '<']);
     let opening = &value[..value.len() - text.len()];
     let path = text.strip_prefix("file://").unwrap_or(text);
-    match path.rsplit_once('/') {
-        Some((_, name)) if path.starts_with(['/', '.']) => format!("{key}{opening}{name}"),
-        _ => word.to_owned(),
+    if let (Some((_, name)), true) = (path.rsplit_once('/'), path.starts_with(['/', '.'])) {
+        return format!("{key}{opening}{name}");
+    }
+    let Some((scheme, rest)) = word.split_once("://") else {
+        return word.to_owned();
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => word.to_owned(),
     }
 }
 
@@ -260,6 +276,15 @@ mod tests {
     }
 
     #[test]
+    fn a_long_cause_leaves_room_for_the_cure() {
+        let mut long = diagnostic();
+        long.message = "no ".repeat(200);
+        let line = long.to_string();
+        assert!(line.len() <= MAX_LINE, "{line}");
+        assert!(line.ends_with("…; did you mean vp8enc?"), "{line}");
+    }
+
+    #[test]
     fn the_terminal_shows_the_line_with_a_caret() {
         let plain = diagnostic().render(false);
         assert!(plain.contains("test.launch:6:5"), "{plain}");
@@ -283,16 +308,17 @@ mod tests {
     #[test]
     fn lines_show_no_directories() {
         assert_eq!(
-            one_line("Could not open resource '/home/me/secret/film.webm' for\nreading."),
+            shown("Could not open resource '/home/me/secret/film.webm' for\nreading."),
             "Could not open resource 'film.webm' for reading."
         );
         assert_eq!(
-            one_line("no location=/home/me/a.webm, file:///home/me/b.webm; see https://a.b/c"),
+            shown("no location=/home/me/a.webm, file:///home/me/b.webm; see https://a.b/c"),
             "no location=a.webm, b.webm; see https://a.b/c"
         );
         assert_eq!(
-            one_line("video/x-raw and VP8/VP9"),
-            "video/x-raw and VP8/VP9"
+            shown("no rtsp://me:s@cret@cam/1 (\"http://me:x@cam\"), but a@b"),
+            "no rtsp://cam/1 (\"http://cam\"), but a@b"
         );
+        assert_eq!(shown("video/x-raw and VP8/VP9"), "video/x-raw and VP8/VP9");
     }
 }

@@ -41,6 +41,7 @@ struct GstSource {
     /// By output: where requests for keyframes go in.
     sinks: Vec<(String, gst::Pad)>,
     live: bool,
+    listening: check::Listening,
     tap: Arc<Tap>,
 }
 
@@ -68,11 +69,13 @@ impl Sources for GstSources {
     ) -> Result<Box<dyn Source>, Failure> {
         let pipeline = build(description)?;
         pipeline.use_clock(Some(&self.timeline.clock));
+        let names = check::Names::of(pipeline.upcast_ref(), description);
+        let listening = check::Listening::to(pipeline.upcast_ref(), &names);
         let tap = Arc::new(Tap {
             timeline: self.timeline.clone(),
             feed,
             events: events.clone(),
-            names: check::Names::of(pipeline.upcast_ref(), description),
+            names,
             offset: OnceLock::new(),
             stopped: AtomicBool::new(false),
         });
@@ -81,6 +84,7 @@ impl Sources for GstSources {
             pipeline,
             sinks: Vec::new(),
             live: false,
+            listening,
             tap,
         };
         let mut pacers = Vec::new();
@@ -151,7 +155,7 @@ impl GstSource {
         description: &Description,
         output: &str,
     ) -> Result<(gst::Pad, gst::Element), Failure> {
-        let fail = |message: String| description.error_at_output(output, &message).to_string();
+        let fail = |message: String| Failure::from(description.error_at_output(output, &message));
         let tee = self
             .pipeline
             .by_name(output)
@@ -185,8 +189,13 @@ impl GstSource {
 
     /// The bus has said more by now; this is for elements that only return an error.
     fn fail_to_start(&self) {
-        let error = "the pipeline does not start".to_owned();
-        (self.tap.events)(SourceEvent::Failed(error.into()));
+        let output = self.sinks.first().map_or("", |(output, _)| output.as_str());
+        let error = self
+            .tap
+            .names
+            .of_output(output, "the pipeline does not start");
+        let help = "streamer-gst check --run 3s with GST_DEBUG=3 before it shows more";
+        (self.tap.events)(SourceEvent::Failed(error.help(help).into()));
     }
 }
 
@@ -221,6 +230,12 @@ impl Source for GstSource {
             true => Keyframes::OnRequest,
             false => Keyframes::AsTheyCome,
         }
+    }
+
+    fn silence(&self, output: &str, within: Duration, message: &str) -> Failure {
+        let names = &self.tap.names;
+        let diagnostic = self.listening.explain(names, output, within, message);
+        diagnostic.into()
     }
 
     fn encoders(&self) -> BTreeMap<String, usize> {

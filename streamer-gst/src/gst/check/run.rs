@@ -55,7 +55,7 @@ pub fn run(description: &Description, time: Duration) -> Run {
             None if failed => {}
             None => {
                 let message = format!("no frame reached {output} in {} s", time.as_secs_f32());
-                let silence = listening.explain(&names, output, &message);
+                let silence = listening.explain(&names, output, Duration::MAX, &message);
                 if !told(&run.diagnostics, &silence) {
                     run.diagnostics.push(silence);
                 }

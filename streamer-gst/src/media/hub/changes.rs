@@ -154,12 +154,15 @@ impl Hub {
 
     /// The time of the pipeline that is to follow is over.
     pub(super) fn hurry_next(&mut self, now: Duration, index: usize) {
-        let attempt = self.streams[index].next.as_ref();
-        let Some(attempt) = attempt.and_then(|next| next.attempt.as_ref()) else {
+        let Some(next) = &self.streams[index].next else {
+            return;
+        };
+        let Some(attempt) = &next.attempt else {
             return;
         };
         if attempt.began.is_empty() {
-            self.fail_next(now, index, "no frame has come".to_owned().into());
+            let failure = silence::never_began(&next.description, attempt.source.as_deref());
+            self.fail_next(now, index, failure);
         } else {
             self.switch(now, index);
         }

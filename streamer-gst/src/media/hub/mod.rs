@@ -2,6 +2,7 @@
 //! in; events go out. What may block is handed to `Jobs` as closures and reports back as [`Input`].
 
 mod changes;
+mod silence;
 mod stills;
 mod stream;
 mod streams;
@@ -308,15 +309,7 @@ impl Hub {
             self.check_demand(now, stream);
             match &self.streams[stream].run {
                 Run::Waiting { until, .. } if *until <= now => self.start(now, stream),
-                Run::Starting(Attempt {
-                    deadline, began, ..
-                }) if *deadline <= now => {
-                    if began.is_empty() {
-                        self.fail(now, stream, "no frame has come".to_owned().into());
-                    } else {
-                        self.go_live(now, stream);
-                    }
-                }
+                Run::Starting(attempt) if attempt.deadline <= now => self.hurry(now, stream),
                 Run::Live { check, .. } if *check <= now => self.check_stall(now, stream),
                 _ => {}
             }

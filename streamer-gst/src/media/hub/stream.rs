@@ -225,6 +225,28 @@ impl Stream {
             .map(|output| output.output)
     }
 
+    /// What the pipeline on air says to its silence.
+    pub(super) fn silent(
+        &self,
+        explain: impl FnOnce(&Description, Option<&dyn Source>) -> Failure,
+    ) -> Failure {
+        let source = match &self.run {
+            Run::Starting(attempt) => attempt.source.as_deref(),
+            Run::Live { source, .. } => source.as_deref(),
+            _ => None,
+        };
+        match &self.description {
+            Some(description) => explain(description, source),
+            None => "no frame comes".to_owned().into(),
+        }
+    }
+
+    /// Why its frames come no more.
+    pub(super) fn stalled(&self) -> Failure {
+        let stalled = self.picture_output().unwrap_or_else(|| "audio".to_owned());
+        self.silent(|description, source| silence::stalled(description, source, &stalled))
+    }
+
     /// Why it does not play, or not what its file says.
     pub(super) fn complaint(&self) -> Option<&String> {
         self.fault.as_ref().or(self.error.as_ref())

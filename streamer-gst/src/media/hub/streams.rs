@@ -164,8 +164,10 @@ impl Hub {
             }
             (SourceEvent::Ended, Place::OnAir) => self.handle_ended(now, index),
             (SourceEvent::Ended, Place::Next) => {
-                let error = "it ended before it could be shown".to_owned();
-                self.fail_next(now, index, error.into());
+                let Some(next) = &stream.next else { return };
+                let source = next.attempt.as_ref().and_then(|a| a.source.as_deref());
+                let failure = silence::ended_early(&next.description, source);
+                self.fail_next(now, index, failure);
             }
             (_, Place::Next | Place::Held | Place::None) => {}
         }
@@ -184,6 +186,17 @@ impl Hub {
                 }
             }
             Place::None => {}
+        }
+    }
+
+    /// The time in which the first frames were to come is over.
+    pub(super) fn hurry(&mut self, now: Duration, index: usize) {
+        match &self.streams[index].run {
+            Run::Starting(attempt) if attempt.began.is_empty() => {
+                let failure = self.streams[index].silent(silence::never_began);
+                self.fail(now, index, failure);
+            }
+            _ => self.go_live(now, index),
         }
     }
 
@@ -321,9 +334,8 @@ impl Hub {
         *check = now + STALL_CHECK;
         *silent = if quiet { *silent + 1 } else { 0 };
         if *silent >= STALL_CHECKS {
-            let limit = (STALL_CHECK * STALL_CHECKS).as_secs();
-            let error = format!("no frame has come for {limit} seconds");
-            self.fail(now, index, error.into());
+            let failure = stream.stalled();
+            self.fail(now, index, failure);
         }
     }
 
@@ -331,8 +343,8 @@ impl Hub {
     fn handle_ended(&mut self, now: Duration, index: usize) {
         if let Run::Starting(attempt) = &self.streams[index].run {
             if attempt.began.is_empty() {
-                let error = "it ended before its first frame".to_owned();
-                return self.fail(now, index, error.into());
+                let failure = self.streams[index].silent(silence::ended_early);
+                return self.fail(now, index, failure);
             }
             self.go_live(now, index);
         }
@@ -349,7 +361,8 @@ impl Hub {
         let looped = stream.description.as_ref().is_some_and(|d| d.looped);
         if !looped && source.as_ref().is_some_and(|source| source.is_live()) {
             // A camera does not end; its connection does.
-            return self.fail(now, index, "the source has ended".to_owned().into());
+            let failure = self.streams[index].silent(silence::live_ended);
+            return self.fail(now, index, failure);
         }
         let source = source.take();
         let held = held.take();

@@ -85,6 +85,10 @@ impl Source for FakeSource {
         Keyframes::OnRequest
     }
 
+    fn silence(&self, output: &str, _: Duration, message: &str) -> Failure {
+        format!("{message}: nothing gives to {output}").into()
+    }
+
     fn encoders(&self) -> BTreeMap<String, usize> {
         BTreeMap::from([("vp8enc".to_owned(), 1)])
     }

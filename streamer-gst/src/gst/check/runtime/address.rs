@@ -2,12 +2,10 @@
 
 use crate::description::syntax::{Element, Property};
 
-/// A server and what is wanted of it.
+/// A server.
 pub(super) struct Address {
     /// `camera.lan:554`, without user and password.
     pub(super) host: String,
-    /// `/stream1`
-    pub(super) path: String,
     /// Whether a user is in it.
     pub(super) user: bool,
 }
@@ -23,28 +21,18 @@ impl Address {
                 (host, Some(port)) => format!("{host}:{}", port.value.text),
                 (host, None) => host.to_owned(),
             };
-            return Self {
-                host,
-                path: "/".to_owned(),
-                user: false,
-            };
+            return Self { host, user: false };
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
+        let authority = &rest[..end];
         let (user, host) = match authority.rsplit_once('@') {
             Some((_, host)) => (true, host),
             None => (false, authority),
         };
-        // What follows may be a key.
-        let path = path.split(['?', '#']).next().unwrap_or_default();
         Self {
             host: match host {
                 "" => "the server".to_owned(),
                 host => host.to_owned(),
-            },
-            path: match path {
-                "" => "/".to_owned(),
-                path => path.to_owned(),
             },
             user,
         }
@@ -78,9 +66,9 @@ mod tests {
         let with_key = address("location=rtsp://me:se@cret@cam.lan:8554/live/1?key=k");
         assert_eq!(with_key.host, "cam.lan:8554");
         assert_eq!(with_key.name(), "cam.lan");
-        assert_eq!((with_key.path.as_str(), with_key.user), ("/live/1", true));
+        assert!(with_key.user);
         let bare = address("uri=srt://[::1]");
-        assert_eq!((bare.host.as_str(), bare.path.as_str()), ("[::1]", "/"));
+        assert_eq!((bare.host.as_str(), bare.user), ("[::1]", false));
         assert_eq!(address("host=a.lan port=7").host, "a.lan:7");
         assert_eq!(address("").host, "the server");
     }

@@ -16,7 +16,7 @@ struct Joint<'a> {
     link: &'a Link,
     from: usize,
     to: usize,
-    /// What the first element could give here, whatever follows.
+    /// What comes from the first element, or could.
     given: gst::Caps,
     /// The last push through it found no format.
     failed: bool,
@@ -25,17 +25,13 @@ struct Joint<'a> {
 
 /// The first link, on the way of the data that failed, that no format passes.
 ///
-/// It goes on from where data came last: what is missing shows at the link where it is asked for,
-/// however far down that is. `unlinked` tells that the source found nobody to give to.
+/// It is looked for from where data came last, downstream: an element refuses what comes because
+/// of caps that may stand far below it. `unlinked` tells that the source found nobody to give to.
 pub(super) fn explain(names: &Names, source: &gst::Object, unlinked: bool) -> Option<Diagnostic> {
     let pipeline = pipeline_of(source)?;
-    let graph = &names.description.graph;
-    let joints: Vec<_> = graph
-        .links
-        .iter()
-        .filter_map(|link| joint(names, &pipeline, link))
-        .collect();
-    let begin = names.element_of(Some(source));
+    let links = names.description.graph.links.iter();
+    let joints = links.filter_map(|link| joint(names, &pipeline, link));
+    let joints: Vec<_> = joints.collect();
     let failed = |index: usize| {
         joints
             .iter()
@@ -43,37 +39,21 @@ pub(super) fn explain(names: &Names, source: &gst::Object, unlinked: bool) -> Op
     };
     let deepest = joints
         .iter()
-        .find(|joint| joint.failed && !failed(joint.to));
-    let first = match deepest {
-        Some(joint) if !unlinked => joint.from,
-        _ => begin?,
+        .find(|joint| joint.failed && !failed(joint.to))
+        .filter(|_| !unlinked);
+    let way = Way {
+        names,
+        joints: &joints,
     };
-    let way = downstream(&joints, first);
-    let parted = way.iter().find_map(|joint| {
-        let stopped = !unlinked || !joint.linked;
-        stopped.then(|| parting(names, joint))?
-    });
-    parted.or_else(|| match deepest {
-        Some(joint) if !unlinked => Some(unknown(names, joint)),
-        _ => None,
-    })
-}
-
-/// The links that lead on from an element, the nearest ones first.
-fn downstream<'a, 'b>(joints: &'b [Joint<'a>], first: usize) -> Vec<&'b Joint<'a>> {
-    let mut elements = vec![first];
-    let mut way = Vec::new();
-    let mut next = 0;
-    while let Some(element) = elements.get(next).copied() {
-        next += 1;
-        for joint in joints.iter().filter(|joint| joint.from == element) {
-            way.push(joint);
-            if !elements.contains(&joint.to) {
-                elements.push(joint.to);
-            }
-        }
+    if let Some(joint) = deepest {
+        let parted = way.follow(joint, joint.given.clone(), 0);
+        return Some(parted.unwrap_or_else(|| unknown(names, joint)));
     }
-    way
+    let begin = names.element_of(Some(source))?;
+    let mut first = joints
+        .iter()
+        .filter(|joint| joint.from == begin && joint.linked != unlinked);
+    first.find_map(|joint| way.follow(joint, joint.given.clone(), 0))
 }
 
 fn joint<'a>(names: &Names, pipeline: &gst::Bin, link: &'a Link) -> Option<Joint<'a>> {
@@ -83,25 +63,83 @@ fn joint<'a>(names: &Names, pipeline: &gst::Bin, link: &'a Link) -> Option<Joint
     let second = names.running(pipeline, to)?;
     let pads = first.src_pads();
     let linked = pads.iter().find(|pad| leads_to(names, pad, &second));
+    let offered = |pad: &gst::Pad| pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
     let given = match linked {
-        Some(pad) => pad.query_caps(None),
-        // What nobody took, or what may come.
+        Some(pad) => offered(pad),
         None => {
             let mut given = gst::Caps::new_empty();
             for pad in pads.iter().filter(|pad| !pad.is_linked()) {
-                given.merge(pad.current_caps().unwrap_or_else(|| pad.query_caps(None)));
+                given.merge(offered(pad));
             }
             given
         }
     };
+    let fails = |pad: &gst::Pad| pad.last_flow_result() == Err(gst::FlowError::NotNegotiated);
     Some(Joint {
         link,
         from,
         to,
         given,
-        failed: linked
-            .is_some_and(|pad| pad.last_flow_result() == Err(gst::FlowError::NotNegotiated)),
+        failed: linked.is_some_and(fails),
         linked: linked.is_some(),
+    })
+}
+
+/// The links that data may take.
+struct Way<'a> {
+    names: &'a Names,
+    joints: &'a [Joint<'a>],
+}
+
+impl Way<'_> {
+    /// Goes down from a link with what is given there, to the first link that it does not pass.
+    fn follow(&self, joint: &Joint<'_>, given: gst::Caps, depth: usize) -> Option<Diagnostic> {
+        // A loop of links would be endless.
+        if given.is_empty() || depth > self.joints.len() {
+            return None;
+        }
+        let wanted = wanted(self.names, joint);
+        if let Some(wanted) = wanted.iter().find(|w| !given.can_intersect(&w.caps)) {
+            return Some(misfit(self.names, joint, &given, wanted));
+        }
+        let mut passed = given;
+        for wanted in &wanted {
+            passed = passed.intersect(&wanted.caps);
+        }
+        let free = changes(&self.names.element(joint.to).factory.text);
+        for structure in passed.make_mut().iter_mut() {
+            structure.remove_fields(free.unwrap_or_default().iter().copied());
+        }
+        let mut next = self.joints.iter().filter(|next| next.from == joint.to);
+        next.find_map(|next| {
+            let given = if free.is_some() { &passed } else { &next.given };
+            self.follow(next, given.clone(), depth + 1)
+        })
+    }
+}
+
+/// What an element changes in what it hands on; none where that is not so simple.
+fn changes(factory: &str) -> Option<&'static [&'static str]> {
+    Some(match factory {
+        "videoconvert" => &["format", "colorimetry", "chroma-site"],
+        "videoscale" => &["width", "height", "pixel-aspect-ratio"],
+        "videoconvertscale" => &[
+            "format",
+            "colorimetry",
+            "chroma-site",
+            "width",
+            "height",
+            "pixel-aspect-ratio",
+        ],
+        "videorate" => &["framerate"],
+        "deinterlace" => &["interlace-mode", "field-order", "framerate"],
+        "videocrop" | "videobox" | "videoflip" => &["width", "height"],
+        "audioconvert" => &["format", "channels", "layout", "channel-mask"],
+        "audioresample" => &["rate", "format", "layout"],
+        "queue" | "queue2" | "tee" | "identity" | "valve" | "capsfilter" | "clocksync"
+        | "timeoverlay" | "textoverlay" | "clockoverlay" | "volume" | "level" | "audiorate"
+        | "videobalance" => &[],
+        _ => return None,
     })
 }
 
@@ -129,11 +167,8 @@ struct Wanted {
     word: Option<crate::description::Word>,
 }
 
-/// Why nothing passes a link, if that is so.
-fn parting(names: &Names, joint: &Joint<'_>) -> Option<Diagnostic> {
-    if joint.given.is_empty() {
-        return None;
-    }
+/// What the link and the element behind it ask for.
+fn wanted(names: &Names, joint: &Joint<'_>) -> Vec<Wanted> {
     let to = names.element(joint.to);
     let taken = || {
         let factory = factory(to)?;
@@ -160,15 +195,13 @@ fn parting(names: &Names, joint: &Joint<'_>) -> Option<Diagnostic> {
             word: Some(property.value.clone()),
         })
     };
-    let wanted = [stated(), filter(), taken()];
-    let wanted = wanted
+    [stated(), filter(), taken()]
         .into_iter()
         .flatten()
-        .find(|w| !joint.given.can_intersect(&w.caps))?;
-    Some(misfit(names, joint, &wanted))
+        .collect()
 }
 
-fn misfit(names: &Names, joint: &Joint<'_>, wanted: &Wanted) -> Diagnostic {
+fn misfit(names: &Names, joint: &Joint<'_>, offered: &gst::Caps, wanted: &Wanted) -> Diagnostic {
     let texts = &names.description.texts;
     let from = names.element(joint.from).factory.text.as_str();
     let to = names.element(joint.to).factory.text.as_str();
@@ -180,7 +213,7 @@ fn misfit(names: &Names, joint: &Joint<'_>, wanted: &Wanted) -> Diagnostic {
         .word
         .as_ref()
         .map_or(joint.link.span, |word| word.span);
-    let (given, media) = (medias(&joint.given), medias(&wanted.caps));
+    let (given, media) = (medias(offered), medias(&wanted.caps));
     if !given.iter().any(|name| media.contains(name)) {
         let message = format!(
             "{from} gives {}, and {who} want{} {}",
@@ -200,10 +233,10 @@ fn misfit(names: &Names, joint: &Joint<'_>, wanted: &Wanted) -> Diagnostic {
         let Some(alone) = only(&wanted.caps, &field) else {
             continue;
         };
-        if joint.given.can_intersect(&alone) {
+        if offered.can_intersect(&alone) {
             continue;
         }
-        let gives = match value(&joint.given, &field) {
+        let gives = match value(offered, &field) {
             Some(value) => format!("{from} gives {field}={value}"),
             None => format!("{from} has no such {field}"),
         };
@@ -218,7 +251,7 @@ fn misfit(names: &Names, joint: &Joint<'_>, wanted: &Wanted) -> Diagnostic {
             .and_then(|word| field_of(word, &field))
             .unwrap_or(whole);
         let media = media.first().map_or("", String::as_str);
-        let help = converter(names, joint, media, &field, who);
+        let help = converter(from, offered, media, &field, who);
         return texts.error(span, format!("{gives}, {wants}")).help(help);
     }
     let message = format!("{from} gives nothing that fits {who}");
@@ -228,10 +261,15 @@ fn misfit(names: &Names, joint: &Joint<'_>, wanted: &Wanted) -> Diagnostic {
 }
 
 /// What changes a field of raw media, or tells the right one.
-fn converter(names: &Names, joint: &Joint<'_>, media: &str, field: &str, who: &str) -> String {
+fn converter(from: &str, given: &gst::Caps, media: &str, field: &str, who: &str) -> String {
     let element = match (media, field) {
         ("video/x-raw", "width" | "height" | "pixel-aspect-ratio") => "videoscale",
         ("video/x-raw", "framerate" | "max-framerate") => "videorate",
+        ("video/x-raw", "interlace-mode")
+            if value(given, field).as_deref() == Some("progressive") =>
+        {
+            "interlace"
+        }
         ("video/x-raw", "interlace-mode" | "field-order") => "deinterlace",
         ("video/x-raw", _) => "videoconvert",
         ("audio/x-raw", "rate") => "audioresample",
@@ -239,9 +277,7 @@ fn converter(names: &Names, joint: &Joint<'_>, media: &str, field: &str, who: &s
         ("video/x-h264", "stream-format" | "alignment") => "h264parse",
         ("video/x-h265", "stream-format" | "alignment") => "h265parse",
         ("application/x-rtp", "encoding-name") => {
-            let name = value(&joint.given, field)
-                .unwrap_or_default()
-                .to_lowercase();
+            let name = value(given, field).unwrap_or_default().to_lowercase();
             let depayloader = format!("rtp{name}depay");
             return match gst::ElementFactory::find(&depayloader) {
                 Some(_) => format!("take {depayloader} for it"),
@@ -251,10 +287,7 @@ fn converter(names: &Names, joint: &Joint<'_>, media: &str, field: &str, who: &s
         ("application/x-rtp", _) => {
             return "write what the sender really sends; its SDP says it".to_owned();
         }
-        _ => {
-            let from = &names.element(joint.from).factory.text;
-            return format!("gst-inspect-1.0 {from} lists what it gives");
-        }
+        _ => return format!("gst-inspect-1.0 {from} lists what it gives"),
     };
     format!("put {element} before {who}")
 }

@@ -104,7 +104,8 @@ impl Fault<'_> {
     /// What the element is to open, or another word for it.
     fn target(&self, otherwise: &str) -> String {
         let target = self.element.and_then(target);
-        target.map_or(otherwise.to_owned(), |target| target.value.text.clone())
+        let text = target.map_or(otherwise, |target| target.value.text.as_str());
+        text.strip_prefix("file://").unwrap_or(text).to_owned()
     }
 }
 
@@ -127,7 +128,8 @@ fn missing(fault: &Fault<'_>) -> Option<Reason> {
     let mut packages = Vec::new();
     for decoder in named("Missing decoder: ") {
         // "H.264 (High Profile) (video/x-h264, …)"
-        let (name, caps) = decoder.rsplit_once(" (").unwrap_or((decoder, ""));
+        let (_, caps) = decoder.rsplit_once(" (").unwrap_or_default();
+        let name = decoder.split(" (").next().unwrap_or_default();
         let media = caps.split([',', ')']).next().unwrap_or_default();
         names.push(name);
         if !packages.contains(&decoder_package(media)) {
@@ -136,7 +138,7 @@ fn missing(fault: &Fault<'_>) -> Option<Reason> {
     }
     if !names.is_empty() {
         return Some(fault.at_element(
-            format!("no decoder for {} is installed", names.join(" and ")),
+            format!("no decoder for {} is installed", listed(&names)),
             format!("install it: apt install {}", packages.join(" ")),
         ));
     }
@@ -148,6 +150,14 @@ fn missing(fault: &Fault<'_>) -> Option<Reason> {
     };
     let message = format!("{} needs {element}, which is not installed", fault.factory);
     Some(fault.at_element(message, help))
+}
+
+/// `one, two and three`
+fn listed(names: &[&str]) -> String {
+    match names {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 /// RTP whose kind nobody has told.
@@ -250,12 +260,12 @@ fn file(fault: &Fault<'_>) -> Option<Reason> {
     let (message, help) = if fault.says("No such file") {
         let help = match fault.factory {
             "multifilesrc" => "%05d in it stands for a number, which start-index= begins",
-            _ if name.contains("://") => "write the whole path: file:///home/…",
+            _ if name.starts_with('/') => "ls shows what is there",
             _ => "a relative path counts from the description's directory, or the one above",
         };
         (format!("there is no file {name}"), help.to_owned())
     } else if fault.says("is a directory") {
-        let help = "name a file in it; a loop plays one file";
+        let help = "name a file in it";
         (format!("{name} is a directory"), help.to_owned())
     } else if fault.says("Permission denied") {
         let help = format!("chmod a+r {name}, and a+x for the directories above");
@@ -276,7 +286,8 @@ fn address(fault: &Fault<'_>) -> Option<Reason> {
     let opens = fault.factory.starts_with("uri") || fault.factory.starts_with("playbin");
     let invalid = opens && fault.error.matches(gst::ResourceError::NotFound);
     let unknown = opens && (fault.says("No URI handler") || fault.says("No element accepted URI"));
-    let value = fault.target("");
+    let target = fault.element.and_then(target);
+    let value = target.map_or("", |target| target.value.text.as_str());
     let unread = NETWORK.contains(&fault.factory)
         && (fault.says("No valid RTSP URL")
             || fault.says("Error parsing URL")
@@ -301,11 +312,11 @@ fn address(fault: &Fault<'_>) -> Option<Reason> {
         }
         None if opens && value.starts_with('/') => (
             format!("{value} is a path, and no address"),
-            format!("write file://{value}"),
+            "write file:// before it".to_owned(),
         ),
         None if opens => (
             format!("{value} is no address"),
-            "write file:///home/… for a file, or rtsp://HOST/PATH".to_owned(),
+            "write file:// before a whole path, or rtsp:// before a host".to_owned(),
         ),
         _ => {
             let scheme = match fault.factory {
@@ -392,7 +403,7 @@ fn network(fault: &Fault<'_>) -> Option<Reason> {
                 format!("{host} wants to know a user and a password"),
                 match element.factory.text == fault.factory {
                     true => "write user-id=… user-pw=… behind it".to_owned(),
-                    false => "write them into the address: //USER:PASSWORD@HOST/…".to_owned(),
+                    false => "write USER:PASSWORD@ before the host in the address".to_owned(),
                 },
             ),
         }
@@ -404,10 +415,8 @@ fn network(fault: &Fault<'_>) -> Option<Reason> {
             true => "the camera's manual names the path, as /stream1 or /h264",
             false => "open the address in a browser, and mend it until something comes",
         };
-        (
-            format!("{host} has nothing at {}", address.path),
-            help.to_owned(),
-        )
+        let message = format!("{host} has nothing at this address");
+        (message, help.to_owned())
     } else if let Some(status) = status(fault.details) {
         let help = "wait, or ask who runs it; its log says why".to_owned();
         (format!("{host} answers \"{status}\""), help)
@@ -490,7 +499,9 @@ fn media(fault: &Fault<'_>) -> Option<Reason> {
         let help = format!("put decodebin in the place of {name}: it looks for itself");
         return Some(fault.at_element(message, help));
     }
-    if is(gst::StreamError::Demux) || is(gst::StreamError::WrongType) {
+    let empty = ["streams without buffers", "No pads created", "'moov'"];
+    let damaged = is(gst::StreamError::Demux) || is(gst::StreamError::WrongType);
+    if damaged || empty.iter().any(|words| fault.says(words)) {
         let help = "it may be cut off: record it again, or copy it whole".to_owned();
         return at_source(format!("{what} is damaged"), help);
     }
@@ -501,4 +512,169 @@ fn media(fault: &Fault<'_>) -> Option<Reason> {
         return Some(fault.at_element(message, help));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::description::Description;
+
+    /// The reason of an error of the first element, and the text that it points to.
+    fn reason(
+        text: &str,
+        error: impl glib::error::ErrorDomain,
+        said: &str,
+        details: &str,
+    ) -> (String, String, String) {
+        gst::init().unwrap();
+        let (description, _) = Description::examine_text(Path::new("a.launch"), text);
+        let element = description.graph.elements.first();
+        let place = "../sys/x.c(1): f (): /GstPipeline:pipeline0/GstX:x0:\n";
+        let reason = explain(&Fault {
+            factory: &element.unwrap().factory.text,
+            element,
+            source: element,
+            error: &glib::Error::new(error, said),
+            details: &format!("{place}{details}"),
+        });
+        let at = reason
+            .span
+            .map(|span| description.texts.slice(span).to_owned());
+        (at.unwrap_or_default(), reason.message, reason.help)
+    }
+
+    #[track_caller]
+    fn assert_reason(found: (String, String, String), at: &str, message: &str, help: &str) {
+        assert_eq!((found.0.as_str(), found.1.as_str()), (at, message));
+        assert!(found.2.contains(help), "{}", found.2);
+    }
+
+    // In the words of v4l2_calls.c, gstv4l2object.c and gstalsasrc.c of GStreamer 1.22.
+
+    #[test]
+    fn a_device_in_use_is_told_as_such() {
+        let camera = "v4l2src num-buffers=1 device=/dev/video0";
+        let help = "fuser -v /dev/video0 names it";
+        let open = reason(
+            camera,
+            gst::ResourceError::OpenReadWrite,
+            "Could not open device '/dev/video0' for reading and writing.",
+            "system error: Device or resource busy",
+        );
+        assert_reason(open, "device=/dev/video0", "/dev/video0 is in use", help);
+        let format = reason(
+            camera,
+            gst::ResourceError::Busy,
+            "Device '/dev/video0' is busy",
+            "Call to S_FMT failed for YUYV @ 640x480: Device or resource busy",
+        );
+        assert_reason(format, "device=/dev/video0", "/dev/video0 is in use", help);
+        let sound = reason(
+            "alsasrc",
+            gst::ResourceError::Busy,
+            "Could not open audio device for recording. Device is being used by another \
+             application.",
+            "Device 'default' is busy",
+        );
+        assert_reason(
+            sound,
+            "alsasrc",
+            "the microphone is in use",
+            "close the program",
+        );
+    }
+
+    #[test]
+    fn a_device_that_may_not_be_opened_is_told_with_its_group() {
+        let camera = reason(
+            "v4l2src device=/dev/video0",
+            gst::ResourceError::OpenReadWrite,
+            "Could not open device '/dev/video0' for reading and writing.",
+            "system error: Permission denied",
+        );
+        let message = "this user may not open /dev/video0";
+        assert_reason(
+            camera,
+            "device=/dev/video0",
+            message,
+            "usermod -aG video USER",
+        );
+        let sound = reason(
+            "alsasrc device=hw:1",
+            gst::ResourceError::OpenRead,
+            "Could not open audio device for recording.",
+            "Recording open error on device 'hw:1': Permission denied",
+        );
+        let message = "this user may not open hw:1";
+        assert_reason(sound, "device=hw:1", message, "usermod -aG audio USER");
+    }
+
+    #[test]
+    fn a_device_that_cannot_do_it_is_told_in_its_words() {
+        let size = reason(
+            "v4l2src device=/dev/video0",
+            gst::ResourceError::Settings,
+            "Device '/dev/video0' cannot capture at 641x480",
+            "Tried to capture at 641x480, but device returned size 640x480",
+        );
+        let message = "Device '/dev/video0' cannot capture at 641x480";
+        assert_reason(size, "device=/dev/video0", message, "lists the formats");
+        let gone = reason(
+            "alsasrc device=hw:9",
+            gst::ResourceError::OpenRead,
+            "Could not open audio device for recording.",
+            "Recording open error on device 'hw:9': No such file or directory",
+        );
+        assert_reason(gone, "device=hw:9", "there is no hw:9 here", "microphones");
+    }
+
+    #[test]
+    fn each_missing_decoder_names_its_package_once() {
+        let missing = reason(
+            "decodebin",
+            gst::CoreError::MissingPlugin,
+            "Your GStreamer installation is missing a plug-in.",
+            "no suitable plugins found:\n\
+             Missing decoder: H.264 (High Profile) (video/x-h264, stream-format=(string)avc)\n\
+             Missing decoder: MPEG-4 AAC (audio/mpeg, mpegversion=(int)4)\n\
+             Missing decoder: VP8 (video/x-vp8)\n",
+        );
+        let message = "no decoder for H.264, MPEG-4 AAC and VP8 is installed";
+        let help = "apt install gstreamer1.0-libav gstreamer1.0-plugins-good";
+        assert_reason(missing, "decodebin", message, help);
+    }
+
+    #[test]
+    fn packets_that_do_not_come_and_certificates_have_a_cure() {
+        let silent = reason(
+            "rtspsrc location=rtsp://me:secret@cam/1",
+            gst::ResourceError::Read,
+            "Could not read from resource.",
+            "Could not receive any UDP packets for 5.0000 seconds, maybe your firewall is \
+             blocking it. No other protocols to try.",
+        );
+        let at = "location=rtsp://me:secret@cam/1";
+        assert_reason(silent, at, "no packets come from cam", "protocols=tcp");
+        let tls = reason(
+            "souphttpsrc location=https://cam/1",
+            gst::ResourceError::OpenRead,
+            "Secure connection setup failed.",
+            "Unacceptable TLS certificate (6), URL: https://cam/1, Redirect to: (NULL)",
+        );
+        let message = "the certificate of cam is not trusted";
+        assert_reason(tls, "location=https://cam/1", message, "ssl-strict=false");
+    }
+
+    #[test]
+    fn what_nobody_foresaw_still_has_a_place_and_a_next_step() {
+        let other = reason(
+            "x a=b",
+            gst::LibraryError::Failed,
+            "It broke.",
+            "for a reason",
+        );
+        assert_reason(other, "x", "It broke.", "GST_DEBUG=3");
+    }
 }

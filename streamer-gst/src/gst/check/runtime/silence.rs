@@ -1,7 +1,8 @@
 //! Which element of a pipeline keeps an output without frames.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -11,24 +12,27 @@ use crate::description::Diagnostic;
 use crate::description::syntax::Element;
 use crate::gst::check::elements::{factory, is_a};
 
-/// Notes which elements get and give data, from the moment it is made.
-#[derive(Clone, Debug)]
+/// Notes when the elements of a pipeline get and give data.
+#[derive(Debug)]
 pub(in crate::gst) struct Listening {
+    begin: Instant,
     /// By number of the element.
     heard: Arc<Vec<Heard>>,
 }
 
+/// Milliseconds from the beginning to the last buffer, and one more; 0 before there was any.
 #[derive(Debug, Default)]
 struct Heard {
-    got: AtomicBool,
-    gave: AtomicBool,
+    got: AtomicU64,
+    gave: AtomicU64,
 }
 
 impl Listening {
-    /// Begins to listen. Each pad is left in peace after its first buffer.
+    /// Begins to listen to a pipeline that does not run yet.
     pub(in crate::gst) fn to(pipeline: &gst::Bin, names: &Names) -> Self {
         let heard = names.names.iter().map(|_| Heard::default()).collect();
         let listening = Self {
+            begin: Instant::now(),
             heard: Arc::new(heard),
         };
         for index in 0..names.names.len() {
@@ -36,56 +40,65 @@ impl Listening {
                 continue;
             };
             for pad in element.pads() {
-                listening.attend(&pad, index);
+                attend(&pad, listening.note(&pad, index));
             }
-            let weak = Arc::downgrade(&listening.heard);
+            let begin = listening.begin;
+            let heard = Arc::downgrade(&listening.heard);
             element.connect_pad_added(move |_, pad| {
-                if let Some(heard) = weak.upgrade() {
-                    Self { heard }.attend(pad, index);
+                if let Some(heard) = heard.upgrade() {
+                    attend(pad, Self { begin, heard }.note(pad, index));
                 }
             });
         }
         listening
     }
 
-    fn attend(&self, pad: &gst::Pad, index: usize) {
+    /// What is to happen when a buffer passes a pad of an element.
+    fn note(&self, pad: &gst::Pad, index: usize) -> impl Fn() + Send + Sync + 'static {
+        let begin = self.begin;
         let heard = Arc::downgrade(&self.heard);
-        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-        pad.add_probe(kinds, move |pad, _| {
-            if let Some(heard) = heard.upgrade() {
-                let heard = &heard[index];
-                let flag = match pad.direction() {
-                    gst::PadDirection::Src => &heard.gave,
-                    _ => &heard.got,
-                };
-                flag.store(true, Ordering::Relaxed);
-            }
-            gst::PadProbeReturn::Remove
-        });
+        let gives = pad.direction() == gst::PadDirection::Src;
+        move || {
+            let Some(heard) = heard.upgrade() else { return };
+            let time = match gives {
+                true => &heard[index].gave,
+                false => &heard[index].got,
+            };
+            let passed = begin.elapsed().as_millis() as u64 + 1;
+            time.store(passed, Ordering::Relaxed);
+        }
     }
 
-    /// Why no frame reached an output, at the element where data came last. `message` is what
-    /// that means: `no frame reached video in 3 s`.
-    pub(in crate::gst) fn explain(&self, names: &Names, output: &str, message: &str) -> Diagnostic {
+    /// Why no frame reaches an output, at the element that data came to last; what is older than
+    /// `within` does not count. `message` says what is missed: `no frame reached video in 3 s`.
+    pub(in crate::gst) fn explain(
+        &self,
+        names: &Names,
+        output: &str,
+        within: Duration,
+        message: &str,
+    ) -> Diagnostic {
         let graph = &names.description.graph;
-        let got = |index: usize| self.heard[index].got.load(Ordering::Relaxed);
-        let gave = |index: usize| self.heard[index].gave.load(Ordering::Relaxed);
         let Some(mut index) = graph.named(output) else {
             return names.of_output(output, message);
         };
+        let oldest = self.begin.elapsed().saturating_sub(within).as_millis() as u64;
+        let recent = |time: &AtomicU64| time.load(Ordering::Relaxed) > oldest;
+        let got = |index: usize| recent(&self.heard[index].got);
+        let gave = |index: usize| recent(&self.heard[index].gave);
         // What it would have to give its data to.
         let mut next = None;
         // A loop of links would be endless.
         for _ in 0..graph.elements.len() {
-            if got(index) {
-                break;
-            }
-            let mut feeders: Vec<_> = graph.feeders(index).map(|(_, feeder)| feeder).collect();
+            let feeders: Vec<_> = graph.feeders(index).map(|(_, feeder)| feeder).collect();
             // Of several inputs the one that lacks is to blame.
-            feeders.sort_by_key(|feeder| gave(*feeder));
-            let Some(feeder) = feeders.first() else {
-                break;
+            let lacking = feeders.iter().find(|feeder| !gave(**feeder));
+            let feeder = match got(index) {
+                true if feeders.len() > 1 => lacking,
+                true => None,
+                false => lacking.or(feeders.first()),
             };
+            let Some(feeder) = feeder else { break };
             next = Some(index);
             index = *feeder;
         }
@@ -98,8 +111,8 @@ impl Listening {
             (_, true, Some(next)) => format!("{name} gives nothing to {next}"),
             _ => format!("{name} gets data and gives none"),
         };
-        let (property, help) = cure(element, gave(index));
-        let property = property.and_then(|property| element.property(property));
+        let (properties, help) = cure(element, gave(index));
+        let property = properties.iter().find_map(|name| element.property(name));
         let span = match property {
             Some(property) => property.name.span.to(property.value.span),
             None => element.factory.span,
@@ -109,52 +122,60 @@ impl Listening {
     }
 }
 
-/// What may make an element give data, and the property that has to do with it.
-fn cure(element: &Element, gave: bool) -> (Option<&'static str>, String) {
+fn attend(pad: &gst::Pad, note: impl Fn() + Send + Sync + 'static) {
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    pad.add_probe(kinds, move |_, _| {
+        note();
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// What may make an element give data, and the properties that have to do with it.
+fn cure(element: &Element, gave: bool) -> (&'static [&'static str], String) {
     let name = element.factory.text.as_str();
     let is = |word: &str| factory(element).is_some_and(|factory| is_a(&factory, word));
-    let (property, help) = match name {
-        "valve" => (Some("drop"), "it is closed: leave drop=true away"),
+    let (properties, help): (&[&str], _) = match name {
+        "valve" => (&["drop"], "it is closed: leave drop=true away"),
         "udpsrc" => (
-            Some("port"),
+            &["port"],
             "nothing comes to its port: is the sender on, and is this machine its target?",
         ),
         "tcpserversrc" | "srtsrc" => (
-            Some("port"),
+            &["port", "uri"],
             "nobody sends: is the sender on, and is this machine its target?",
         ),
         "rtspsrc" => (
-            None,
+            &[],
             "write protocols=tcp behind it; a firewall may keep the camera's packets back",
         ),
-        "appsrc" | "fdsrc" | "fakesrc" => (None, "nobody feeds it here: take another source"),
-        "input-selector" => (Some("active-pad"), "its chosen input has no data"),
+        "appsrc" | "fdsrc" | "fakesrc" => (&[], "nobody feeds it here: take another source"),
+        "input-selector" => (&["active-pad"], "its chosen input has no data"),
         "queue" | "queue2" | "multiqueue" => (
-            Some("min-threshold-time"),
+            &["min-threshold-time"],
             "it waits to be filled, or for what follows",
         ),
         "decodebin" | "decodebin3" | "uridecodebin" | "uridecodebin3" | "parsebin" if gave => {
-            (None, "there is no such stream in it: take this branch out")
+            (&[], "there is no such stream in it: take this branch out")
         }
         "compositor" | "audiomixer" | "videomixer" | "adder" | "interleave" | "funnel" => {
-            (None, "it waits for data on each of its inputs")
+            (&[], "it waits for data on each of its inputs")
         }
-        "x264enc" => (None, "it looks ahead: write tune=zerolatency behind it"),
-        _ if is("Muxer") => (None, "it waits for data on each of its inputs"),
-        _ if is("Demuxer") && gave => (None, "there is no such stream in it: take this branch out"),
+        "x264enc" => (&[], "it looks ahead: write tune=zerolatency behind it"),
+        _ if is("Muxer") => (&[], "it waits for data on each of its inputs"),
+        _ if is("Demuxer") && gave => (&[], "there is no such stream in it: take this branch out"),
         _ if is("Depayloader") || is("Parser") || is("Decoder") => (
-            None,
+            &[],
             "it waits for a keyframe or for what describes the stream: the sender must repeat \
              them, as config-interval=-1 of rtph264pay does",
         ),
         _ if is("Encoder") => (
-            None,
+            &[],
             "it wants more frames first: give it less to look ahead, or more time",
         ),
         _ => {
             let help = format!("the same command with GST_DEBUG={name}:6 before it shows more");
-            return (None, help);
+            return (&[], help);
         }
     };
-    (property, help.to_owned())
+    (properties, help.to_owned())
 }

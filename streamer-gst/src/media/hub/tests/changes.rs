@@ -59,7 +59,10 @@ fn a_pipeline_that_does_not_work_changes_nothing_on_air() {
     assert_eq!(f.status(), told("no sync"));
     f.save("a ! tee name=video");
     f.advance(FIRST_FRAME_LIMIT);
-    assert_eq!(f.status(), told("no frame has come"));
+    assert_eq!(
+        f.status(),
+        told("no frame reached video in 10 s: nothing gives to video")
+    );
     assert_eq!(f.alive(), 1);
     assert_eq!(f.gone(), []);
 }
