@@ -1,6 +1,5 @@
 //! Where in the description an error of the running pipeline comes from, and what to do about it.
 
-mod address;
 mod negotiation;
 mod reasons;
 mod silence;
