@@ -281,7 +281,9 @@ fn watch_bus(pipeline: &gst::Pipeline, tap: &Arc<Tap>) {
                 let told = error.error();
                 let diagnostic = tap.names.diagnostic(error.src(), &told, &details);
                 (tap.events)(SourceEvent::Failed(Failure {
-                    busy: told.matches(gst::ResourceError::Busy),
+                    // Drivers that refuse to be opened twice are told as any that cannot be opened.
+                    busy: told.matches(gst::ResourceError::Busy)
+                        || details.contains("Device or resource busy"),
                     ..diagnostic.into()
                 }));
             }
