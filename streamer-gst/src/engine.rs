@@ -54,12 +54,10 @@ pub enum Event {
         /// Whose connection.
         viewer: ViewerId,
     },
-    /// The viewer cannot decode without a new keyframe (PLI or FIR).
+    /// The viewer cannot decode its picture without a new keyframe (PLI or FIR).
     KeyframeWanted {
         /// Who asks.
         viewer: ViewerId,
-        /// Of which output.
-        output: Arc<str>,
     },
     /// The connection is over from the other side, or broken. It still has to be closed.
     Gone {
@@ -83,7 +81,8 @@ pub trait Engine: Send + Sync {
     /// Why it could not be made, in one line.
     fn open(&self, viewer: ViewerId, plan: &Plan, events: Events) -> Result<String, String>;
 
-    /// Gives a connected viewer a frame. Never blocks; unknown viewers take everything.
+    /// Gives a connected viewer a frame of any output of its codec; stamps must go forward. Never
+    /// blocks; unknown viewers take everything.
     fn send(&self, viewer: ViewerId, frame: &Frame) -> Delivery;
 
     /// Ends a connection and frees all it held; may block for as long as that takes. Closing an
@@ -95,6 +94,10 @@ pub trait Engine: Send + Sync {
 
     /// Whether a viewer has reported lost packets; then its reports may get lost as well.
     fn loses(&self, viewer: ViewerId) -> bool;
+
+    /// What a viewer's line carries in bits per second, beside the sound; nothing where it is not
+    /// measured.
+    fn bandwidth(&self, viewer: ViewerId) -> Option<u64>;
 }
 
 #[cfg(test)]
@@ -119,6 +122,7 @@ pub(crate) mod fake {
         pub(crate) full: HashSet<ViewerId>,
         pub(crate) silence: HashMap<ViewerId, Duration>,
         pub(crate) lossy: HashSet<ViewerId>,
+        pub(crate) bandwidth: HashMap<ViewerId, u64>,
         pub(crate) refuse: Option<String>,
     }
 
@@ -132,7 +136,7 @@ pub(crate) mod fake {
 
         pub(crate) fn emit(&self, event: Event) {
             let (Event::Connected { viewer }
-            | Event::KeyframeWanted { viewer, .. }
+            | Event::KeyframeWanted { viewer }
             | Event::Gone { viewer, .. }) = event;
             let events = self.state.lock().unwrap().open.get(&viewer).cloned();
             events.unwrap()(event);
@@ -168,6 +172,10 @@ pub(crate) mod fake {
 
         fn loses(&self, viewer: ViewerId) -> bool {
             self.state.lock().unwrap().lossy.contains(&viewer)
+        }
+
+        fn bandwidth(&self, viewer: ViewerId) -> Option<u64> {
+            self.state.lock().unwrap().bandwidth.get(&viewer).copied()
         }
     }
 }

@@ -5,9 +5,13 @@
 //! keyframe. One source is on air; its successor can run beside it until it is switched to. Time is
 //! an argument (any monotonic clock), GStreamer is unknown here.
 
+mod meter;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use meter::{Budget, Meter};
 
 use crate::codec::{Codec, Kind};
 use crate::engine::{Delivery, Engine, Frame, ViewerId};
@@ -92,6 +96,7 @@ struct Output {
     wanted: bool,
     /// It was asked for a keyframe and gave none.
     deaf: bool,
+    meter: Meter,
 }
 
 /// A keyframe and when it came.
@@ -106,6 +111,8 @@ struct Member {
     place: Place,
     /// Stamp of the last frame it got.
     last: Option<Duration>,
+    /// Its line is narrower than the output.
+    budget: Option<Budget>,
 }
 
 /// How a viewer stands to what is sent.
@@ -117,12 +124,31 @@ enum Place {
     Fed,
     /// Lost frames; goes on at the next keyframe.
     Behind,
+    /// Has had what its line carries; goes on at the next keyframe that it carries.
+    Spent,
     /// Still gets another output; leaves that one for the next keyframe of this.
     Moving,
 }
 
 impl Member {
-    fn send(&mut self, engine: &dyn Engine, frame: &Frame) {
+    fn new(viewer: ViewerId, place: Place) -> Self {
+        Self {
+            viewer,
+            place,
+            last: None,
+            budget: None,
+        }
+    }
+
+    fn send(&mut self, engine: &dyn Engine, now: Duration, frame: &Frame) {
+        let mut budget = self.budget.as_mut();
+        if budget
+            .as_mut()
+            .is_some_and(|b| !b.pay(now, frame.bytes.len()))
+        {
+            self.place = Place::Spent;
+            return;
+        }
         // Two outputs of one picture give the same stamps.
         let earliest = self.last.map(|last| last + SMALLEST_STEP);
         let later = earliest.filter(|earliest| frame.pts < *earliest);
@@ -258,11 +284,7 @@ impl Fanout {
             Keyframes::OnRequest if !output.deaf => KEYFRAME_INTERVAL,
             _ => LONGEST_GROUP,
         };
-        let mut member = Member {
-            viewer,
-            place: Place::New,
-            last: None,
-        };
+        let mut member = Member::new(viewer, Place::New);
         output.replay(&*self.engine, now, &mut member, reach);
         output.viewers.push(member);
         output.ask_if_due(now)
@@ -270,25 +292,51 @@ impl Fanout {
 
     /// Moves a viewer from the output of a picture that it gets to another one of the same codec,
     /// at a keyframe of that. A second move takes the place of one that is under way.
-    pub fn change(&self, now: Duration, viewer: ViewerId, from: &str, to: &str) -> Keyframe {
+    pub fn change(&self, now: Duration, viewer: ViewerId, to: &str) -> Keyframe {
         let mut state = self.lock();
-        let has = |output: &Output| output.viewers.iter().any(|m| m.viewer == viewer);
-        let Some(here) = state.outputs.get(from) else {
+        state.forget_moves(viewer);
+        let Some(codec) = state.outputs.get(to).and_then(|output| output.codec) else {
             return Keyframe::None;
         };
-        if !has(here) {
+        let here = state.outputs.iter().find_map(|(name, output)| {
+            let same = output.codec == Some(codec);
+            let member = output.viewers.iter().find(|m| m.viewer == viewer)?;
+            same.then(|| (name.clone(), member.budget))
+        });
+        let Some((_, budget)) = here.filter(|(name, _)| **name != *to) else {
             return Keyframe::None;
-        }
-        state.forget_moves(viewer);
-        let Some(output) = state.outputs.get_mut(to).filter(|output| !has(output)) else {
+        };
+        let Some(output) = state.outputs.get_mut(to) else {
             return Keyframe::None;
         };
         output.viewers.push(Member {
-            viewer,
-            place: Place::Moving,
-            last: None,
+            budget,
+            ..Member::new(viewer, Place::Moving)
         });
         output.ask_if_due(now)
+    }
+
+    /// Gives a viewer no more of its picture than so many bits per second, in whole runs from a
+    /// keyframe on; `None` lifts the limit.
+    pub fn limit(&self, now: Duration, viewer: ViewerId, rate: Option<u64>) {
+        let mut state = self.lock();
+        let pictures = state
+            .outputs
+            .values_mut()
+            .filter(|output| output.is_picture());
+        let members = pictures.flat_map(|output| &mut output.viewers);
+        for member in members.filter(|member| member.viewer == viewer) {
+            member.budget = match (member.budget, rate) {
+                (_, None) => None,
+                (None, Some(rate)) => Some(Budget::new(now, rate)),
+                (Some(budget), Some(rate)) => Some(budget.with_rate(now, rate)),
+            };
+        }
+    }
+
+    /// What an output takes in bits per second; nothing while that is not known.
+    pub fn rate(&self, output: &str) -> Option<u64> {
+        self.lock().outputs.get(output)?.meter.rate()
     }
 
     /// Removes a viewer from all outputs. When this returns, no frame is on its way to it.
@@ -418,10 +466,11 @@ impl Output {
         self.at = now;
         self.end = frame.pts + frame.duration.unwrap_or_default().min(LONGEST_FRAME);
         self.codec = Some(frame.codec);
+        self.meter.note(now, frame.bytes.len());
         self.remember(now, &frame);
         for member in &mut self.viewers {
             if member.place == Place::Fed || frame.keyframe {
-                member.send(engine, &frame);
+                member.send(engine, now, &frame);
             }
         }
         if frame.keyframe {
@@ -456,8 +505,8 @@ impl Output {
                 pts: last.pts.saturating_sub(SMALLEST_STEP * step),
                 ..frame.clone()
             };
-            member.send(engine, &pressed);
-            if member.place == Place::Behind {
+            member.send(engine, now, &pressed);
+            if member.place != Place::Fed {
                 return;
             }
         }
@@ -494,13 +543,25 @@ impl Output {
         self.history_bytes = 0;
     }
 
+    fn is_picture(&self) -> bool {
+        self.codec.is_some_and(|codec| codec.kind() == Kind::Video)
+    }
+
     /// One request serves everybody who waits. One that comes too early stays open and is made by
     /// a later frame.
     fn ask_if_due(&mut self, now: Duration) -> Keyframe {
-        if self.codec.is_none_or(|codec| codec.kind() == Kind::Audio) {
+        if !self.is_picture() {
             return Keyframe::None;
         }
-        let waits = |member: &Member| member.place != Place::Fed;
+        let size = self
+            .keyframe
+            .as_ref()
+            .map_or(0, |seen| seen.frame.bytes.len());
+        let waits = |member: &Member| match (member.place, member.budget) {
+            (Place::Fed, _) => false,
+            (Place::Spent, Some(budget)) => budget.affords(now, size),
+            _ => true,
+        };
         let passed = |since: Option<Duration>| {
             since.is_none_or(|since| now.saturating_sub(since) >= KEYFRAME_INTERVAL)
         };

@@ -21,6 +21,7 @@ mod mutation;
 mod offers;
 mod playing;
 mod programs;
+mod rate;
 mod restart;
 mod selftest;
 mod sources;

@@ -404,7 +404,7 @@ fn a_viewer_moves_at_a_keyframe_of_the_other_output_and_its_clock_goes_on() {
     };
     let _ = both(0, true);
     let _ = fanout.join(ms(0), A, "video", OnRequest);
-    let asked = fanout.change(ms(1010), A, "video", "video_low");
+    let asked = fanout.change(ms(1010), A, "video_low");
     assert_eq!(asked, Keyframe::Ask);
     let _ = both(40, true);
     let _ = both(80, true);
@@ -431,10 +431,10 @@ fn a_move_can_be_taken_back_and_one_that_makes_no_sense_does_nothing() {
     }
     let _ = fanout.join(ms(0), A, "video", OnRequest);
     let _ = fanout.join(ms(0), A, "audio", OnRequest);
-    let _ = fanout.change(ms(10), A, "video", "video_low");
-    let _ = fanout.change(ms(20), A, "video", "video");
-    let _ = fanout.change(ms(20), A, "video", "video_none");
-    let _ = fanout.change(ms(20), B, "video", "video_low");
+    let _ = fanout.change(ms(10), A, "video_low");
+    let _ = fanout.change(ms(20), A, "video");
+    let _ = fanout.change(ms(20), A, "video_none");
+    let _ = fanout.change(ms(20), B, "video_low");
     for output in ["video", "video_low", "audio"] {
         let _ = fanout.push(FIRST, ms(40), frame(output, 40, true));
     }
@@ -443,10 +443,35 @@ fn a_move_can_be_taken_back_and_one_that_makes_no_sense_does_nothing() {
     assert_eq!(outputs, ["video", "audio", "video", "audio"]);
     // And who leaves, leaves all of them.
     drop(state);
-    let _ = fanout.change(ms(50), A, "video", "video_low");
+    let _ = fanout.change(ms(50), A, "video_low");
     fanout.leave(A);
     assert_eq!(
         (fanout.viewers("video"), fanout.viewers("video_low")),
         (0, 0)
     );
+}
+
+#[test]
+fn a_narrow_line_gets_whole_runs_and_no_more_than_it_carries() {
+    let (engine, fanout) = fixture();
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
+    let _ = fanout.join(ms(0), A, "video", OnRequest);
+    let _ = fanout.join(ms(0), B, "video", OnRequest);
+    // 25 frames of 100 bytes a second are 20 kbit/s.
+    fanout.limit(ms(0), A, Some(8_000));
+    let mut force = false;
+    for at in (40..20_000).step_by(40) {
+        force = fanout.push(FIRST, ms(at), frame("video", at, force)) == Keyframe::Ask;
+    }
+    fanout.limit(ms(20_000), A, None);
+    let _ = fanout.push(FIRST, ms(20_000), frame("video", 20_000, true));
+    let _ = fanout.push(FIRST, ms(20_040), frame("video", 20_040, false));
+    let state = engine.state.lock().unwrap();
+    let (limited, all) = (&state.frames[&A], &state.frames[&B]);
+    assert_eq!(all.len(), 502);
+    assert!((180..=220).contains(&limited.len()), "{}", limited.len());
+    for pair in limited.windows(2) {
+        assert!(pair[1].keyframe || pair[1].pts - pair[0].pts == ms(40));
+    }
+    assert_eq!(limited[limited.len() - 2..], all[all.len() - 2..]);
 }

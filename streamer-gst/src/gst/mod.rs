@@ -7,6 +7,7 @@ mod image;
 pub mod installed;
 mod message;
 mod portrait;
+mod retransmission;
 mod source;
 mod track;
 mod viewer;
@@ -39,6 +40,8 @@ impl Timeline {
     /// GStreamer cannot be used, in one line.
     pub fn begin() -> Result<Self, String> {
         gst::init().map_err(|e| format!("GStreamer cannot start: {e}"))?;
+        // The bandwidth estimator; a second time it does nothing.
+        gstrsrtp::plugin_register_static().map_err(|e| format!("rtpgccbwe: {e}"))?;
         let clock = gst::SystemClock::obtain();
         let epoch = clock.time();
         Ok(Self { clock, epoch })

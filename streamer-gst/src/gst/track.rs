@@ -1,18 +1,19 @@
 //! One m-line of a viewer: `appsrc ! payloader ! webrtcbin`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use gst::prelude::*;
+use gst_rtp::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use gstreamer_rtp as gst_rtp;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::watch::watch_keyframe_requests;
 use super::{buffer_of, element, frame_caps};
 use crate::codec::Codec;
 use crate::engine::{Delivery, Events, Frame, ViewerId};
-use crate::offer::Track;
+use crate::offer::{TRANSPORT_CC, Track};
 
 /// A viewer with more than this waiting in its appsrc loses frames.
 const MAX_WAITING: Duration = Duration::from_millis(500);
@@ -21,9 +22,9 @@ const MAX_WAITING_BYTES: u64 = 4 << 20;
 /// Groups picture and sound of one viewer, so that browsers keep them in step.
 const MEDIA_STREAM: &str = "rusticast";
 
-/// Where one output's frames go in.
+/// Where the frames of one kind of media go in.
 pub(super) struct Input {
-    pub(super) output: Arc<str>,
+    pub(super) codec: Codec,
     source: gst_app::AppSrc,
 }
 
@@ -58,6 +59,9 @@ pub(super) fn add_track(
     if track.codec == Codec::H264 {
         caps = caps.field("packetization-mode", "1");
     }
+    if let Some(id) = track.transport_cc {
+        caps = caps.field(format!("extmap-{id}"), TRANSPORT_CC);
+    }
     transceiver.set_property("codec-preferences", caps.build());
     transceiver.set_property("do-nack", track.retransmission);
     pad.set_property("msid", MEDIA_STREAM);
@@ -74,6 +78,12 @@ pub(super) fn add_track(
     let payloader = payloader(track.codec)?;
     payloader.set_property("pt", u32::from(track.payload));
     payloader.set_property("ssrc", ssrc);
+    if let Some(id) = track.transport_cc {
+        let extension = gst_rtp::RTPHeaderExtension::create_from_uri(TRANSPORT_CC)
+            .ok_or("GStreamer has no transport-wide sequence numbers")?;
+        extension.set_id(id.into());
+        payloader.emit_by_name::<()>("add-extension", &[&extension]);
+    }
     let failed = |_| format!("{} cannot be connected to webrtcbin", track.codec);
     let source_element = source.upcast_ref::<gst::Element>();
     pipeline
@@ -82,19 +92,19 @@ pub(super) fn add_track(
     source_element
         .link(&payloader)
         .map_err(|e| failed(e.to_string()))?;
-    let output: Arc<str> = Arc::from(track.output.as_str());
     if let Some(from) = payloader.static_pad("src") {
         from.link(&pad).map_err(|e| failed(e.to_string()))?;
     }
     if let Some(into) = payloader.static_pad("sink") {
-        watch_keyframe_requests(id, &into, &output, events);
+        watch_keyframe_requests(id, &into, events);
     }
     for element in [&payloader, source_element] {
         element
             .sync_state_with_parent()
             .map_err(|e| failed(e.to_string()))?;
     }
-    Ok((Input { output, source }, transceiver))
+    let codec = track.codec;
+    Ok((Input { codec, source }, transceiver))
 }
 
 impl Input {

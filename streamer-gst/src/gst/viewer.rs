@@ -29,6 +29,13 @@ const GATHERING_LIMIT: Duration = Duration::from_secs(2);
 /// Saying goodbye takes a millisecond or two.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(100);
 
+/// What the bandwidth estimator keeps to, in bits per second. It begins high, for a picture is
+/// better than the fear that it does not fit, and congestion shows within a second or two. Nothing
+/// worth a look fits below the least, from which it would take half a minute to recover.
+const LEAST_BANDWIDTH: u32 = 100_000;
+const FIRST_BANDWIDTH: u32 = 4_000_000;
+const MOST_BANDWIDTH: u32 = 50_000_000;
+
 /// What applies to every viewer.
 #[derive(Clone, Debug, Default)]
 pub struct ViewerSettings {
@@ -48,6 +55,8 @@ struct Viewer {
     webrtc: gst::Element,
     inputs: Vec<Input>,
     heard: Arc<Heard>,
+    /// Measures the line, where that is of use.
+    estimator: Option<gst::Element>,
 }
 
 impl WebRtcEngine {
@@ -145,6 +154,7 @@ impl WebRtcEngine {
             webrtc: self.webrtcbin(plan)?,
             inputs: Vec::new(),
             heard: Heard::new(),
+            estimator: None,
         };
         watch_bus(&viewer.pipeline, id, events);
         watch_transport(&viewer.pipeline, id, &viewer.heard, events);
@@ -193,6 +203,9 @@ impl WebRtcEngine {
         let offer =
             gst_webrtc::WebRTCSessionDescription::new(gst_webrtc::WebRTCSDPType::Offer, offer);
         promised(&webrtc, "set-remote-description", &offer, until)?;
+        if plan.tracks.iter().any(|track| track.transport_cc.is_some()) {
+            viewer.estimator = Some(add_estimator(&webrtc)?);
+        }
         let mut transceivers = Vec::new();
         for track in &plan.tracks {
             let (input, transceiver) = add_track(&viewer.pipeline, id, &webrtc, track, events)?;
@@ -276,11 +289,18 @@ impl Engine for WebRtcEngine {
         drop(viewers);
         viewer.is_some_and(|viewer| reports_loss(&viewer.pipeline))
     }
+
+    fn bandwidth(&self, viewer: ViewerId) -> Option<u64> {
+        let viewers = self.viewers.read().unwrap_or_else(PoisonError::into_inner);
+        let estimator = viewers.get(&viewer)?.estimator.clone()?;
+        drop(viewers);
+        Some(estimator.property::<u32>("estimated-bitrate").into())
+    }
 }
 
 impl Viewer {
     fn send(&self, frame: &Frame) -> Delivery {
-        let Some(input) = self.inputs.iter().find(|i| i.output == frame.output) else {
+        let Some(input) = self.inputs.iter().find(|i| i.codec == frame.codec) else {
             return Delivery::Taken;
         };
         input.send(frame)
@@ -324,6 +344,17 @@ impl Drop for Viewer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Puts a bandwidth estimator (Google congestion control) into the way of all that is sent.
+fn add_estimator(webrtc: &gst::Element) -> Result<gst::Element, String> {
+    let estimator = element("rtpgccbwe")?;
+    estimator.set_property("min-bitrate", LEAST_BANDWIDTH);
+    estimator.set_property("max-bitrate", MOST_BANDWIDTH);
+    estimator.set_property("estimated-bitrate", FIRST_BANDWIDTH);
+    let asked = estimator.clone();
+    webrtc.connect("request-aux-sender", false, move |_| Some(asked.to_value()));
+    Ok(estimator)
 }
 
 /// Calls an action of webrtcbin that answers by a promise, and waits for it, but not for ever.

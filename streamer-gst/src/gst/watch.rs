@@ -10,6 +10,7 @@ use gstreamer_video as gst_video;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::certificate::{matches, remote_certificate};
+use super::retransmission;
 use crate::engine::{Event, Events, ViewerId};
 use crate::offer::Fingerprint;
 
@@ -85,6 +86,7 @@ pub(super) fn watch_transport(
                     }
                 });
             }
+            "rtprtxsend" => retransmission::bound(element),
             "nicesrc" => {
                 let heard = heard.clone();
                 let Some(pad) = element.static_pad("src") else {
@@ -176,23 +178,14 @@ fn nick(element: &gst::Element, property: &str) -> String {
         .unwrap_or_default()
 }
 
-pub(super) fn watch_keyframe_requests(
-    id: ViewerId,
-    pad: &gst::Pad,
-    output: &Arc<str>,
-    events: &Events,
-) {
-    let output = output.clone();
+pub(super) fn watch_keyframe_requests(id: ViewerId, pad: &gst::Pad, events: &Events) {
     let events = events.clone();
     pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
         let wanted = info
             .event()
             .is_some_and(|event| gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
         if wanted {
-            events(Event::KeyframeWanted {
-                viewer: id,
-                output: output.clone(),
-            });
+            events(Event::KeyframeWanted { viewer: id });
         }
         gst::PadProbeReturn::Ok
     });

@@ -5,6 +5,7 @@
 //! of its own and reports back. Frames never pass through here.
 
 mod hub;
+mod ladder;
 mod runtime;
 
 use std::collections::BTreeMap;

@@ -62,6 +62,8 @@ struct Section {
     /// The codecs of ours that were offered, in the offerer's order.
     codecs: Vec<OfferedCodec>,
     rtcp_reduced_size: bool,
+    /// Id of the header extension with transport-wide sequence numbers.
+    transport_cc: Option<u8>,
 }
 
 impl Section {
@@ -78,6 +80,11 @@ impl Section {
         format!("m-line {} ({})", index + 1, self.media)
     }
 }
+
+/// The header extension that numbers packets over all streams of a transport, for feedback on each
+/// of them (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+pub const TRANSPORT_CC: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// Direction as the offerer sees it (RFC 8866 section 6.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +119,8 @@ struct OfferedCodec {
     /// The format's parameters that are harmless tokens, in order.
     parameters: Vec<(String, String)>,
     feedback: Vec<&'static str>,
+    /// Whether transport-wide feedback was offered for it.
+    transport_cc: bool,
     /// Payload type of the retransmissions of this one (RFC 4588).
     retransmission: Option<u8>,
 }

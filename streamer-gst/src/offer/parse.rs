@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     Candidate, Direction, Error, Fingerprint, HashFunction, MAX_BYTES, MAX_CANDIDATES,
-    MAX_SECTIONS, Offer, OfferedCodec, Section, Transport,
+    MAX_SECTIONS, Offer, OfferedCodec, Section, TRANSPORT_CC, Transport,
 };
 use crate::codec::Codec;
 
@@ -207,6 +207,7 @@ fn read_section(index: usize, raw: &Raw<'_>, session: &Attributes<'_>) -> Result
         transport: None,
         codecs: Vec::new(),
         rtcp_reduced_size: attributes.has("rtcp-rsize"),
+        transport_cc: read_extension(&attributes, TRANSPORT_CC),
     };
     let label = section.label(index);
     if let Some(mid) = attributes.first("mid") {
@@ -389,6 +390,7 @@ fn read_codecs(section: &Section, attributes: &Attributes<'_>) -> Vec<OfferedCod
             payload: *payload,
             parameters: parameters.get(payload).cloned().unwrap_or_default(),
             feedback: read_feedback(*payload, attributes),
+            transport_cc: has_feedback(*payload, attributes, "transport-cc"),
             retransmission,
         });
     }
@@ -416,19 +418,32 @@ fn read_parameters(text: &str) -> Vec<(String, String)> {
     parameters
 }
 
-/// The feedback we react to (RFC 4585, RFC 5104); `*` is for every payload type.
+/// The id that an m-line gives a header extension; those with one byte each are the only ones
+/// made here (RFC 8285 section 4.2).
+fn read_extension(attributes: &Attributes<'_>, uri: &str) -> Option<u8> {
+    attributes.all("extmap").find_map(|value| {
+        let mut words = value.split_ascii_whitespace();
+        let id = words.next()?.split('/').next()?.parse().ok()?;
+        (words.next() == Some(uri) && (1..=14).contains(&id)).then_some(id)
+    })
+}
+
+/// The feedback we react to (RFC 4585, RFC 5104).
 fn read_feedback(payload: u8, attributes: &Attributes<'_>) -> Vec<&'static str> {
+    let mut known = vec!["nack", "nack pli", "ccm fir"];
+    known.retain(|feedback| has_feedback(payload, attributes, feedback));
+    known
+}
+
+/// Whether an m-line promises feedback for a payload type; `*` is for every one.
+fn has_feedback(payload: u8, attributes: &Attributes<'_>, feedback: &str) -> bool {
     let payload = payload.to_string();
-    ["nack", "nack pli", "ccm fir"]
-        .into_iter()
-        .filter(|feedback| {
-            attributes.all("rtcp-fb").any(|value| {
-                value.trim().split_once(' ').is_some_and(|(for_, kind)| {
-                    (for_ == payload || for_ == "*") && kind == *feedback
-                })
-            })
-        })
-        .collect()
+    attributes.all("rtcp-fb").any(|value| {
+        value
+            .trim()
+            .split_once(' ')
+            .is_some_and(|(for_, kind)| (for_ == payload || for_ == "*") && kind == feedback)
+    })
 }
 
 /// Gives every m-line a mid, because engines need one.

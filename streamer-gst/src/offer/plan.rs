@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Error, Fingerprint, Offer, OfferedCodec, Section, Transport};
+use super::{Error, Fingerprint, Offer, OfferedCodec, Section, TRANSPORT_CC, Transport};
 use crate::codec::{Codec, Kind};
 
 /// An output of the stream, in the stream's order of preference.
@@ -29,6 +29,9 @@ pub struct Track {
     pub fingerprints: Vec<Fingerprint>,
     /// The offer takes retransmissions (RFC 4588).
     pub retransmission: bool,
+    /// Id of the header extension [`TRANSPORT_CC`], where the viewer's bandwidth has to be known
+    /// and the offer allows that.
+    pub transport_cc: Option<u8>,
 }
 
 /// What an engine needs to answer one offer, and what it takes to turn its answer into ours.
@@ -105,7 +108,16 @@ impl Offer {
                     self.sections[*index].label(*index)
                 ))
             })?;
+            let transport_cc = has_rungs(available, codec.codec)
+                .then_some(self.sections[*index].transport_cc)
+                .flatten()
+                .filter(|_| codec.transport_cc);
             write_section(&mut sdp, &self.sections[*index], codec, transport);
+            if let Some(id) = transport_cc {
+                let payload = codec.payload;
+                let _ = write!(sdp, "a=rtcp-fb:{payload} transport-cc\r\n");
+                let _ = write!(sdp, "a=extmap:{id} {TRANSPORT_CC}\r\n");
+            }
             tracks.push(Track {
                 output: output.output.clone(),
                 codec: codec.codec,
@@ -113,6 +125,7 @@ impl Offer {
                 section: position as u32,
                 fingerprints: transport.fingerprints.clone(),
                 retransmission: codec.retransmission.is_some(),
+                transport_cc,
             });
         }
         Ok(Plan {
@@ -161,6 +174,12 @@ impl Offer {
             ours.join(", ")
         ))
     }
+}
+
+/// Whether a viewer of this codec can be given other rungs: several outputs of one picture.
+fn has_rungs(available: &[Available], codec: Codec) -> bool {
+    let same = available.iter().filter(|output| output.codec == codec);
+    codec.kind() == Kind::Video && same.count() > 1
 }
 
 /// The payload type of a section that fits the codec best.

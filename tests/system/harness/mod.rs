@@ -7,6 +7,7 @@ pub mod browser;
 pub mod helper;
 pub mod hop;
 pub mod http;
+pub mod line;
 pub mod machine;
 pub mod measure;
 pub mod page;

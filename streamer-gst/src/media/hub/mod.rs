@@ -2,6 +2,7 @@
 //! in; events go out. What may block is handed to `Jobs` as closures and reports back as [`Input`].
 
 mod changes;
+mod rungs;
 mod silence;
 mod stills;
 mod stream;
@@ -350,6 +351,7 @@ impl Hub {
         }
         if self.silence_check.is_some_and(|check| check <= now) {
             self.check_silence(now);
+            self.check_bandwidth(now);
         }
         if matches!(self.stop, Stop::Going { until, .. } if until <= now) {
             tracing::warn!(left = self.busy, "stopping without waiting any longer");

@@ -218,6 +218,20 @@ impl Stream {
             .collect()
     }
 
+    /// The outputs of the same picture and codec as this one, and what they take in bits per
+    /// second, the highest first. None as long as that is not known of all.
+    pub(super) fn rungs(&self, output: &str) -> Vec<(String, u64)> {
+        let codec = self.codecs.get(output);
+        let same = self
+            .codecs
+            .iter()
+            .filter(|(_, other)| Some(*other) == codec);
+        let rates = same.map(|(name, _)| Some((name.clone(), self.fanout.rate(name)?)));
+        let mut rungs: Vec<_> = rates.collect::<Option<_>>().unwrap_or_default();
+        rungs.sort_by_key(|(_, rate)| std::cmp::Reverse(*rate));
+        rungs
+    }
+
     pub(super) fn picture_output(&self) -> Option<String> {
         self.available()
             .into_iter()

@@ -1,6 +1,7 @@
 //! A viewer from its offer to its end.
 
 use super::*;
+use crate::media::ladder::Ladder;
 
 pub(super) struct Viewer {
     pub(super) stream: usize,
@@ -24,6 +25,8 @@ pub(super) enum ViewerState {
     Playing {
         outputs: Vec<String>,
         silence_limit: Duration,
+        /// What is known of its line, where that is measured.
+        ladder: Option<Ladder>,
     },
 }
 
@@ -170,11 +173,16 @@ impl Hub {
                     _ => {}
                 }
             }
-            Event::KeyframeWanted { viewer, output } => {
-                if let Some(viewer) = self.viewers.get(&viewer) {
-                    let stream = &self.streams[viewer.stream];
-                    let keyframe = stream.fanout.want_keyframe(now, &output);
-                    stream.force(keyframe, &output);
+            Event::KeyframeWanted { viewer } => {
+                let Some(viewer) = self.viewers.get(&viewer) else {
+                    return;
+                };
+                let stream = &self.streams[viewer.stream];
+                if let ViewerState::Playing { outputs, .. } = &viewer.state {
+                    for output in outputs {
+                        let keyframe = stream.fanout.want_keyframe(now, output);
+                        stream.force(keyframe, output);
+                    }
                 }
             }
             Event::Gone { viewer, reason } => self.end(viewer, &reason),
@@ -206,6 +214,7 @@ impl Hub {
         viewer.state = ViewerState::Playing {
             outputs,
             silence_limit,
+            ladder: None,
         };
         self.silence_check.get_or_insert(now + SILENCE_CHECK);
         tracing::debug!(viewer = %id, stream = stream.name, "viewer connected");

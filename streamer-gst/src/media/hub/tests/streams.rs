@@ -203,10 +203,7 @@ fn keyframe_requests_reach_the_encoder_once_a_second() {
     // They have joined with the last one.
     f.advance(Duration::from_secs(1));
     for _ in 0..5 {
-        f.engine.emit(Event::KeyframeWanted {
-            viewer: A,
-            output: "video".into(),
-        });
+        f.engine.emit(Event::KeyframeWanted { viewer: A });
     }
     f.settle();
     let forced = f.sources.state.lock().unwrap().forced.clone();

@@ -1,0 +1,41 @@
+//! Which of several sizes of a picture each viewer gets.
+
+use super::*;
+use crate::media::ladder::Ladder;
+
+impl Hub {
+    /// Looks at every line that is measured, and moves viewers to the rung that fits.
+    pub(super) fn check_bandwidth(&mut self, now: Duration) {
+        for (id, viewer) in &mut self.viewers {
+            let ViewerState::Playing {
+                outputs, ladder, ..
+            } = &mut viewer.state
+            else {
+                continue;
+            };
+            let Some(bandwidth) = self.parts.engine.bandwidth(*id) else {
+                continue;
+            };
+            let stream = &self.streams[viewer.stream];
+            for output in outputs {
+                let rungs = stream.rungs(output);
+                let at = rungs.iter().position(|(name, _)| name == output);
+                let Some(at) = at.filter(|_| rungs.len() > 1) else {
+                    continue;
+                };
+                let rates: Vec<u64> = rungs.iter().map(|(_, rate)| *rate).collect();
+                tracing::trace!(viewer = %id, bandwidth, ?rates, at, "line");
+                let ladder = ladder.get_or_insert_with(Ladder::new);
+                let choice = ladder.choose(now, bandwidth, &rates, at);
+                stream.fanout.limit(now, *id, choice.limit);
+                if choice.rung != at {
+                    let (name, rate) = &rungs[choice.rung];
+                    tracing::debug!(viewer = %id, bandwidth, rung = name, rate, "another rung");
+                    output.clone_from(name);
+                    let keyframe = stream.fanout.change(now, *id, name);
+                    stream.force(keyframe, name);
+                }
+            }
+        }
+    }
+}

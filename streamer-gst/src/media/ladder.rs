@@ -1,0 +1,203 @@
+//! Which rung of a picture a line carries: down as soon as it is too narrow, up with care, since
+//! nobody knows what it carries before it was tried.
+
+use std::time::Duration;
+
+/// A line has to be too narrow for this long; the estimate swings.
+const DOWN_AFTER: Duration = Duration::from_millis(300);
+/// Below the lowest rung a line is left in peace for this long: right after a fall the estimate is
+/// lower than what it carries.
+const LIMIT_AFTER: Duration = Duration::from_secs(3);
+/// A line has to be good for this long before the next rung is tried.
+const UP_AFTER: Duration = Duration::from_secs(3);
+/// After a fall the next try waits this long, and twice as long each time that a try fails.
+const FIRST_WAIT: Duration = Duration::from_secs(8);
+const LAST_WAIT: Duration = Duration::from_secs(120);
+/// A rung that was left sooner than this after it was climbed was too high.
+const TRIAL: Duration = Duration::from_secs(20);
+
+/// What a viewer gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// Number of the rung, the highest being 0.
+    pub(super) rung: usize,
+    /// Bits per second where even the lowest is too much.
+    pub(super) limit: Option<u64>,
+}
+
+/// What is known of one viewer's line.
+#[derive(Debug)]
+pub(super) struct Ladder {
+    narrow_since: Option<Duration>,
+    good_since: Option<Duration>,
+    climbed: Option<Duration>,
+    climb_after: Duration,
+    wait: Duration,
+}
+
+impl Ladder {
+    pub(super) fn new() -> Self {
+        Self {
+            narrow_since: None,
+            good_since: None,
+            climbed: None,
+            climb_after: Duration::ZERO,
+            wait: FIRST_WAIT,
+        }
+    }
+
+    /// Chooses, some times a second. `bandwidth` is an estimate that does not rise far above what
+    /// is sent, in bits per second; so are `rates`, the highest first; `at` is the present rung.
+    pub(super) fn choose(
+        &mut self,
+        now: Duration,
+        bandwidth: u64,
+        rates: &[u64],
+        at: usize,
+    ) -> Choice {
+        let rate = |rung: usize| rates.get(rung).copied().unwrap_or_default();
+        // With some room for retransmissions, and for what an encoder gives more at times.
+        let carries = |rung: usize| bandwidth >= rate(rung) / 10 * 11;
+        let lowest = rates.len().saturating_sub(1);
+        let narrow = bandwidth < rate(at) / 10 * 9;
+        let since = |begun: &mut Option<Duration>, holds: bool| match holds {
+            true => now.saturating_sub(*begun.get_or_insert(now)),
+            false => {
+                *begun = None;
+                Duration::ZERO
+            }
+        };
+        let narrow_for = since(&mut self.narrow_since, narrow);
+        let good = at > 0 && (carries(at - 1) || bandwidth >= rate(at) / 10 * 13);
+        let good_for = since(&mut self.good_since, good);
+        let mut rung = at;
+        if narrow_for >= DOWN_AFTER && at < lowest {
+            rung = (at + 1..lowest)
+                .find(|rung| carries(*rung))
+                .unwrap_or(lowest);
+            self.fall(now);
+        } else if good_for >= UP_AFTER && now >= self.climb_after {
+            rung = at - 1;
+            self.climbed = Some(now);
+            self.good_since = None;
+        }
+        let limit = narrow && at == lowest && narrow_for >= LIMIT_AFTER;
+        Choice {
+            rung,
+            limit: limit.then_some(bandwidth / 10 * 9),
+        }
+    }
+
+    fn fall(&mut self, now: Duration) {
+        let tried = self.climbed.take();
+        let failed = tried.is_some_and(|climbed| now.saturating_sub(climbed) < TRIAL);
+        self.wait = match failed {
+            true => (self.wait * 2).min(LAST_WAIT),
+            false => FIRST_WAIT,
+        };
+        self.climb_after = now + self.wait;
+        self.narrow_since = None;
+        self.good_since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATES: [u64; 3] = [1_500_000, 500_000, 150_000];
+    const TICK: u64 = 250;
+
+    /// A line that carries so much, seen through an estimator that is capped by what is sent.
+    struct Line {
+        ladder: Ladder,
+        now: u64,
+        at: usize,
+        moves: Vec<(u64, usize)>,
+        limit: Option<u64>,
+    }
+
+    impl Line {
+        fn new() -> Self {
+            Self {
+                ladder: Ladder::new(),
+                now: 0,
+                at: 0,
+                moves: Vec::new(),
+                limit: None,
+            }
+        }
+
+        fn carry(&mut self, capacity: u64, seconds: u64) {
+            let end = self.now + seconds * 1000;
+            while self.now < end {
+                let sent = RATES[self.at].min(self.limit.unwrap_or(u64::MAX));
+                let estimate = capacity.min(sent / 2 * 3);
+                let now = Duration::from_millis(self.now);
+                let choice = self.ladder.choose(now, estimate, &RATES, self.at);
+                if choice.rung != self.at {
+                    self.moves.push((self.now, choice.rung));
+                }
+                (self.at, self.limit) = (choice.rung, choice.limit);
+                self.now += TICK;
+            }
+        }
+    }
+
+    #[test]
+    fn a_good_line_stays_where_it_is() {
+        let mut line = Line::new();
+        line.carry(5_000_000, 60);
+        assert_eq!((line.at, line.limit, line.moves.len()), (0, None, 0));
+    }
+
+    #[test]
+    fn a_narrow_line_falls_within_a_second_to_what_it_carries() {
+        let mut line = Line::new();
+        line.carry(300_000, 5);
+        assert_eq!(line.moves, [(500, 2)]);
+        assert_eq!(line.limit, None);
+        let mut line = Line::new();
+        line.carry(700_000, 5);
+        assert_eq!(line.moves, [(500, 1)]);
+    }
+
+    #[test]
+    fn tries_to_climb_become_rare() {
+        let mut line = Line::new();
+        line.carry(300_000, 300);
+        let tries: Vec<u64> = line
+            .moves
+            .iter()
+            .filter(|m| m.1 == 1)
+            .map(|m| m.0)
+            .collect();
+        assert!((3..=6).contains(&tries.len()), "{:?}", line.moves);
+        let gaps: Vec<u64> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.is_sorted() && gaps[0] > 8_000, "{gaps:?}");
+        // None of them lasts.
+        for pair in line.moves.windows(2).filter(|pair| pair[0].1 == 1) {
+            assert!(pair[1].0 - pair[0].0 <= 1_000, "{:?}", line.moves);
+        }
+    }
+
+    #[test]
+    fn a_line_that_recovers_climbs_rung_by_rung() {
+        let mut line = Line::new();
+        line.carry(200_000, 10);
+        assert_eq!(line.at, 2);
+        line.carry(5_000_000, 30);
+        assert_eq!((line.at, line.limit), (0, None));
+        let climbed: Vec<usize> = line.moves.iter().rev().take(2).map(|m| m.1).collect();
+        assert_eq!(climbed, [0, 1]);
+    }
+
+    #[test]
+    fn below_the_lowest_rung_there_is_a_limit_until_it_fits_again() {
+        let mut line = Line::new();
+        line.carry(60_000, 10);
+        assert_eq!((line.at, line.limit), (2, Some(54_000)));
+        line.carry(400_000, 1);
+        assert_eq!(line.limit, None);
+    }
+}
