@@ -13,7 +13,8 @@ const UP_AFTER: Duration = Duration::from_secs(3);
 /// After a fall the next try waits this long, and twice as long each time that a try fails.
 const FIRST_WAIT: Duration = Duration::from_secs(8);
 const LAST_WAIT: Duration = Duration::from_secs(120);
-/// A rung that was left sooner than this after it was climbed was too high.
+/// A rung that was left sooner than this after it was climbed was too high. For so long the
+/// estimate need not reach what is sent, only not fall: it rises by a few percent a second.
 const TRIAL: Duration = Duration::from_secs(20);
 
 /// What a viewer gets.
@@ -30,7 +31,8 @@ pub(super) struct Choice {
 pub(super) struct Ladder {
     narrow_since: Option<Duration>,
     good_since: Option<Duration>,
-    climbed: Option<Duration>,
+    /// When a rung was climbed, and the estimate at that time.
+    climbed: Option<(Duration, u64)>,
     climb_after: Duration,
     wait: Duration,
 }
@@ -59,7 +61,11 @@ impl Ladder {
         // With some room for retransmissions, and for what an encoder gives more at times.
         let carries = |rung: usize| bandwidth >= rate(rung) / 10 * 11;
         let lowest = rates.len().saturating_sub(1);
-        let narrow = bandwidth < rate(at) / 10 * 9;
+        let tried = self
+            .climbed
+            .filter(|(at, _)| now.saturating_sub(*at) < TRIAL);
+        let enough = tried.map_or(rate(at), |(_, before)| before.min(rate(at)));
+        let narrow = bandwidth < enough / 10 * 9;
         let since = |begun: &mut Option<Duration>, holds: bool| match holds {
             true => now.saturating_sub(*begun.get_or_insert(now)),
             false => {
@@ -78,7 +84,7 @@ impl Ladder {
             self.fall(now);
         } else if good_for >= UP_AFTER && now >= self.climb_after {
             rung = at - 1;
-            self.climbed = Some(now);
+            self.climbed = Some((now, bandwidth));
             self.good_since = None;
         }
         let limit = narrow && at == lowest && narrow_for >= LIMIT_AFTER;
@@ -90,7 +96,7 @@ impl Ladder {
 
     fn fall(&mut self, now: Duration) {
         let tried = self.climbed.take();
-        let failed = tried.is_some_and(|climbed| now.saturating_sub(climbed) < TRIAL);
+        let failed = tried.is_some_and(|(climbed, _)| now.saturating_sub(climbed) < TRIAL);
         self.wait = match failed {
             true => (self.wait * 2).min(LAST_WAIT),
             false => FIRST_WAIT,
@@ -108,11 +114,13 @@ mod tests {
     const RATES: [u64; 3] = [1_500_000, 500_000, 150_000];
     const TICK: u64 = 250;
 
-    /// A line that carries so much, seen through an estimator that is capped by what is sent.
+    /// A line that carries so much, as an estimator sees it: capped by what is sent, slow to rise,
+    /// quick to fall.
     struct Line {
         ladder: Ladder,
         now: u64,
         at: usize,
+        estimate: u64,
         moves: Vec<(u64, usize)>,
         limit: Option<u64>,
     }
@@ -123,6 +131,7 @@ mod tests {
                 ladder: Ladder::new(),
                 now: 0,
                 at: 0,
+                estimate: 4_000_000,
                 moves: Vec::new(),
                 limit: None,
             }
@@ -132,9 +141,15 @@ mod tests {
             let end = self.now + seconds * 1000;
             while self.now < end {
                 let sent = RATES[self.at].min(self.limit.unwrap_or(u64::MAX));
-                let estimate = capacity.min(sent / 2 * 3);
+                self.estimate = match sent > capacity {
+                    // And lower each time as long as the queue does not get shorter.
+                    true => (self.estimate / 10 * 9)
+                        .min(capacity / 100 * 85)
+                        .max(100_000),
+                    false => (self.estimate / 50 * 51).min(sent / 2 * 3).max(100_000),
+                };
                 let now = Duration::from_millis(self.now);
-                let choice = self.ladder.choose(now, estimate, &RATES, self.at);
+                let choice = self.ladder.choose(now, self.estimate, &RATES, self.at);
                 if choice.rung != self.at {
                     self.moves.push((self.now, choice.rung));
                 }
@@ -158,7 +173,7 @@ mod tests {
         assert_eq!(line.moves, [(500, 2)]);
         assert_eq!(line.limit, None);
         let mut line = Line::new();
-        line.carry(700_000, 5);
+        line.carry(900_000, 5);
         assert_eq!(line.moves, [(500, 1)]);
     }
 
@@ -186,7 +201,7 @@ mod tests {
         let mut line = Line::new();
         line.carry(200_000, 10);
         assert_eq!(line.at, 2);
-        line.carry(5_000_000, 30);
+        line.carry(5_000_000, 60);
         assert_eq!((line.at, line.limit), (0, None));
         let climbed: Vec<usize> = line.moves.iter().rev().take(2).map(|m| m.1).collect();
         assert_eq!(climbed, [0, 1]);
@@ -196,8 +211,8 @@ mod tests {
     fn below_the_lowest_rung_there_is_a_limit_until_it_fits_again() {
         let mut line = Line::new();
         line.carry(60_000, 10);
-        assert_eq!((line.at, line.limit), (2, Some(54_000)));
-        line.carry(400_000, 1);
+        assert_eq!((line.at, line.limit), (2, Some(90_000)));
+        line.carry(400_000, 5);
         assert_eq!(line.limit, None);
     }
 }

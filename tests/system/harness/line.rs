@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -44,8 +44,6 @@ struct Shared {
     front: SocketAddr,
     condition: Mutex<Condition>,
     over: AtomicBool,
-    passed: AtomicU64,
-    lost: AtomicU64,
     packets: Sender<Packet>,
     /// For each socket of a browser the one that stands for it towards the streamer.
     routes: Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>,
@@ -70,8 +68,6 @@ impl Line {
             front,
             condition: Mutex::default(),
             over: AtomicBool::new(false),
-            passed: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
             packets,
             routes: Mutex::default(),
         });
@@ -95,12 +91,6 @@ impl Line {
     /// How the line is from now on.
     pub fn set(&self, condition: Condition) {
         *self.shared.condition.lock().unwrap() = condition;
-    }
-
-    /// Datagrams passed on and lost so far.
-    pub fn counts(&self) -> (u64, u64) {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (count(&self.shared.passed), count(&self.shared.lost))
     }
 }
 
@@ -289,10 +279,8 @@ impl Shared {
                 }
             }
             if lost {
-                self.lost.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            self.passed.fetch_add(1, Ordering::Relaxed);
             number += 1;
             waiting.push(Reverse((due, number)));
             packets.insert(number, packet);
