@@ -1,8 +1,10 @@
 //! A program that the bench started: it ends with its owner, and what it uses can be read.
 
 use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ const FAREWELL: Duration = Duration::from_secs(6);
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    lines: Receiver<String>,
 }
 
 /// What programs use.
@@ -34,7 +37,7 @@ pub struct Usage {
 }
 
 impl Process {
-    /// Starts one whose stdin and stdout are pipes, and whose stderr is kept in `log`.
+    /// Starts one with pipes for stdin and stdout, whose stderr is kept in `log`.
     pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
         for (name, _) in std::env::vars_os() {
             // A developer's own settings are not the bench's.
@@ -47,8 +50,17 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(fs::File::create(log)?)
             .spawn();
-        let child = started.map_err(|error| format!("{:?}: {error}", command.get_program()))?;
-        Ok(Self { child })
+        let started = started.map_err(|error| format!("{:?}: {error}", command.get_program()));
+        let mut child = started?;
+        let stdout = child.stdout.take().ok_or("stdout is piped")?;
+        let (line, lines) = mpsc::channel();
+        // Read to its end, also when nobody asks: a full pipe would stop the program.
+        thread::spawn(move || {
+            for text in BufReader::new(stdout).lines().map_while(io::Result::ok) {
+                let _ = line.send(text);
+            }
+        });
+        Ok(Self { child, lines })
     }
 
     /// Its identifier.
@@ -56,9 +68,16 @@ impl Process {
         self.child.id()
     }
 
-    /// Itself, for its pipes.
-    pub fn child(&mut self) -> &mut Child {
-        &mut self.child
+    /// The next line it writes to stdout.
+    pub fn line(&self, limit: Duration) -> Result<String> {
+        let line = self.lines.recv_timeout(limit);
+        line.map_err(|error| format!("no line came: {error}").into())
+    }
+
+    /// Writes a line to its stdin.
+    pub fn tell(&mut self, line: &str) -> Result<()> {
+        let stdin = self.child.stdin.as_mut().ok_or("stdin is piped")?;
+        Ok(writeln!(stdin, "{line}")?)
     }
 
     /// Whether it still runs.

@@ -97,7 +97,7 @@ impl Setting {
         let server = self
             .cores
             .on(Side::Server, || Server::start(kind, &place))?;
-        self.cores.on(Side::Client, || {
+        self.cores.on(Side::Client, move || {
             let sender = Sender::start(Arc::clone(&self.recording), place.ports)?;
             self.watch(&server, &sender, viewers, profile, &directory)
         })

@@ -2,7 +2,6 @@
 //! viewers the same: NACK and retransmission, no transport-wide feedback, the last keyframe first.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -97,9 +96,9 @@ fn rusticast(place: &Place) -> Result<Server> {
         let mut command = Command::new(place.programs.join(name));
         command.args(arguments).current_dir(&place.directory);
         let log = place.directory.join(format!("{name}.log"));
-        let mut process = Process::start(&mut command, &log)?;
-        let ready =
-            ready_line(&mut process).map_err(|error| told(name, &log, &error.to_string()))?;
+        let process = Process::start(&mut command, &log)?;
+        let ready = process.line(START);
+        let ready = ready.map_err(|error| told(name, &log, &error.to_string()))?;
         Ok((process, ready))
     };
     let (signaling, ready) = start("signaling", &["--listen", "127.0.0.1:0"])?;
@@ -166,8 +165,6 @@ fn janus(place: &Place) -> Result<Server> {
     let mut command = Command::new("janus");
     command.arg("-F").arg(directory);
     let mut process = Process::start(&mut command, &log)?;
-    // Nobody reads it, and a full pipe would stop it.
-    drop(process.child().stdout.take());
     let http = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
     let start = Instant::now();
     while TcpStream::connect(http).is_err() {
@@ -203,24 +200,6 @@ fn free_tcp_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
-}
-
-/// The first line a program of ours writes.
-fn ready_line(process: &mut Process) -> Result<String> {
-    let stdout = process.child().stdout.take().ok_or("stdout is piped")?;
-    let (line, ready) = std::sync::mpsc::channel();
-    thread::spawn(move || {
-        for text in BufReader::new(stdout)
-            .lines()
-            .map_while(std::io::Result::ok)
-        {
-            // Only the first is waited for.
-            let _ = line.send(text);
-        }
-    });
-    ready
-        .recv_timeout(START)
-        .map_err(|_| "it did not become ready".into())
 }
 
 /// The address in a ready line that follows a word, or that is a URL.

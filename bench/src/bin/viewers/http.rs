@@ -1,4 +1,5 @@
-//! As much of HTTP/1.1 as joining takes: one blocking request on a connection of its own.
+//! As much of HTTP as joining takes: one blocking request on a connection of its own. Version 1.0,
+//! in which an answer comes in one piece and ends with its connection.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -35,7 +36,7 @@ fn request(to: SocketAddr, what: &str, rest: &str) -> Result<String> {
     let mut connection = TcpStream::connect(to)?;
     connection.set_read_timeout(Some(LIMIT))?;
     connection.set_nodelay(true)?;
-    let text = format!("{what} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n{rest}");
+    let text = format!("{what} HTTP/1.0\r\nHost: {to}\r\n{rest}");
     connection.write_all(text.as_bytes())?;
     let mut response = String::new();
     connection.read_to_string(&mut response)?;
