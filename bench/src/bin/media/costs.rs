@@ -17,6 +17,8 @@ const KEPT: usize = 10;
 pub struct Costs {
     /// By program, library or kernel.
     pub objects: Vec<Cost>,
+    /// By the names of threads, without their numbers.
+    pub threads: Vec<Cost>,
     /// By function.
     pub functions: Vec<Cost>,
 }
@@ -47,6 +49,7 @@ pub fn of(process: u32, directory: &Path) -> Result<Costs> {
     }
     Ok(Costs {
         objects: report(&data, "dso")?,
+        threads: report(&data, "comm")?,
         functions: report(&data, "dso,symbol")?,
     })
 }
@@ -58,16 +61,37 @@ fn report(data: &Path, by: &str) -> Result<Vec<Cost>> {
         .stdin(Stdio::null())
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().filter_map(cost).take(KEPT).collect())
+    let mut costs: Vec<Cost> = Vec::new();
+    for cost in text.lines().filter_map(cost) {
+        match costs.iter_mut().find(|each| each.what == cost.what) {
+            Some(same) => same.share += cost.share,
+            None => costs.push(cost),
+        }
+    }
+    costs.sort_by(|one, other| other.share.total_cmp(&one.share));
+    costs.truncate(KEPT);
+    Ok(costs)
 }
 
 fn cost(line: &str) -> Option<Cost> {
     let (share, what) = line.trim().split_once('%')?;
-    let words: Vec<_> = what.split_whitespace().collect();
+    // perf fills up with dashes. Threads are named alike but for a number: appsrc12:src.
+    let words = what.split_whitespace().filter(|&word| word != "-");
+    let words: Vec<_> = words.map(without_number).collect();
     Some(Cost {
         share: share.parse().ok()?,
         what: words.join(" "),
     })
+}
+
+fn without_number(word: &str) -> String {
+    match word.split_once(':') {
+        Some((name, pad)) => format!(
+            "{}:{pad}",
+            name.trim_end_matches(|c: char| c.is_ascii_digit())
+        ),
+        None => word.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -76,9 +100,11 @@ mod tests {
 
     #[test]
     fn a_line_of_the_report_is_a_share_and_a_name() {
-        let cost = cost("    12.50%  [kernel.kallsyms]     [k] memcpy  ").unwrap();
+        let cost = cost("    12.50%  [kernel.kallsyms]     [k] memcpy   -   -").unwrap();
         assert_eq!(cost.share, 12.5);
         assert_eq!(cost.what, "[kernel.kallsyms] [k] memcpy");
+        let thread = super::cost("10.00%  appsrc12:src").unwrap();
+        assert_eq!(thread.what, "appsrc:src");
         assert!(super::cost("# Overhead").is_none());
     }
 }

@@ -1,10 +1,12 @@
 //! `./dev bench media`: what a viewer costs us, beside Janus, which gets the same packets in the
-//! same run. Arguments are the numbers of viewers; without any, 1, 10, 50 and 100. Our release
-//! programs are taken from `$RUSTICAST_PROGRAMS`, results go to `$RUSTICAST_BENCH`.
+//! same run. Arguments are the numbers of viewers; without any, 1, 10, 50 and 100. Each is measured
+//! in several rounds, `--rounds`, and the one in the middle counts. Our release programs are taken
+//! from `$RUSTICAST_PROGRAMS`, results go to `$RUSTICAST_BENCH`.
 
 mod client;
 mod cores;
 mod costs;
+mod machine;
 mod process;
 mod report;
 mod run;
@@ -30,15 +32,11 @@ use crate::run::Setting;
 const VIEWERS: [usize; 4] = [1, 10, 50, 100];
 /// With how many the costs are looked at.
 const PROFILED: usize = 50;
-/// How many costs of each kind are shown.
-const SHOWN: usize = 13;
+/// Rounds when their number is not given.
+const ROUNDS: usize = 3;
 
 fn main() -> Result<()> {
-    let viewers = env::args().skip(1).map(|number| number.parse());
-    let mut viewers = viewers.collect::<std::result::Result<Vec<usize>, _>>()?;
-    if viewers.is_empty() {
-        viewers = VIEWERS.to_vec();
-    }
+    let (viewers, rounds) = arguments()?;
     let directory = path("RUSTICAST_BENCH")?;
     let recording = Recording::load(&directory)?;
     for media in [Media::Video, Media::Audio] {
@@ -56,15 +54,19 @@ fn main() -> Result<()> {
         directory: directory.clone(),
         window: Duration::from_secs(10),
     };
-    let mut pairs = Vec::new();
+    let (mut all, mut pairs) = (Vec::new(), Vec::new());
     for viewers in viewers {
         let measure = |server| setting.measure(server, viewers, viewers == PROFILED);
-        let pair = (measure(Server::Rusticast)?, measure(Server::Janus)?);
-        print!("{}", report::table(&pair));
-        print!("{}", report::costs(&pair, SHOWN));
+        for _ in 0..rounds {
+            all.push((measure(Server::Rusticast)?, measure(Server::Janus)?));
+            // Kept at once: a later one may fail.
+            report::write_json(&all, &directory.join("media.json"))?;
+        }
+        let rounds = all[all.len() - rounds..].to_vec();
+        let pair = report::middle(rounds).ok_or("no rounds")?;
+        print!("{}{}", report::table(&pair), report::costs(&pair));
+        print!("{}", report::warning(&pair).unwrap_or_default());
         pairs.push(pair);
-        // Kept at once: a later one may fail.
-        report::write_json(&pairs, &directory.join("media.json"))?;
     }
     println!();
     for verdict in report::verdicts(&pairs) {
@@ -75,6 +77,24 @@ fn main() -> Result<()> {
     }
     println!("\n{}", directory.join("media.json").display());
     Ok(())
+}
+
+/// Numbers of viewers, and of rounds.
+fn arguments() -> Result<(Vec<usize>, usize)> {
+    let (mut viewers, mut rounds) = (Vec::new(), ROUNDS);
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--rounds" {
+            rounds = arguments.next().ok_or("--rounds takes a number")?.parse()?;
+        } else {
+            let number = argument.parse();
+            viewers.push(number.map_err(|_| format!("not a number of viewers: {argument}"))?);
+        }
+    }
+    if viewers.is_empty() {
+        viewers = VIEWERS.to_vec();
+    }
+    Ok((viewers, rounds))
 }
 
 fn path(variable: &str) -> Result<PathBuf> {

@@ -8,7 +8,13 @@ use std::path::Path;
 use bench::Result;
 use bench::protocol::Server;
 
+use crate::costs::{Cost, Costs};
 use crate::run::Figures;
+
+/// How many costs of a kind are shown.
+const SHOWN: usize = 3;
+/// Cores that others may use without a word.
+const QUIET: f64 = 0.15;
 
 /// Of one number of viewers: ours and that of Janus.
 pub type Pair = (Figures, Figures);
@@ -56,6 +62,7 @@ const ROWS: &[Row] = &[
         0,
     ),
     ("client's CPU, ms per viewer-second", |f| f.cpu_client, 2),
+    ("cores busy with other programs", |f| f.others, 2),
 ];
 
 /// The table of one number of viewers.
@@ -77,20 +84,40 @@ pub fn table((ours, janus): &Pair) -> String {
     table
 }
 
-/// The greatest costs of both servers.
-pub fn costs((ours, janus): &Pair, shown: usize) -> String {
+/// The greatest costs of both servers, if they were looked at.
+pub fn costs((ours, janus): &Pair) -> String {
     let mut text = String::new();
     for figures in [ours, janus] {
-        let name = name(figures.server);
         let Some(costs) = &figures.costs else {
             continue;
         };
-        text += &format!("\nGreatest costs of {name} at N = {}\n", figures.viewers);
-        for cost in costs.objects.iter().chain(&costs.functions).take(shown) {
-            text += &format!("{:>6.1} %  {}\n", cost.share, cost.what);
+        text += &format!("\nGreatest costs of {}\n", name(figures.server));
+        match costs {
+            Ok(Costs {
+                objects,
+                threads,
+                functions,
+            }) => {
+                for costs in [objects, threads, functions] {
+                    for Cost { share, what } in costs.iter().take(SHOWN) {
+                        text += &format!("{share:>6.1} %  {what}\n");
+                    }
+                }
+            }
+            Err(error) => text += &format!("  unknown: {error}\n"),
         }
     }
     text
+}
+
+/// What makes these measurements worse than they should be.
+pub fn warning((ours, janus): &Pair) -> Option<String> {
+    let others = ours.others.max(janus.others);
+    (others > QUIET).then(|| {
+        format!(
+            "other programs kept {others:.1} cores busy: times are too long, CPU up to twice too much\n"
+        )
+    })
 }
 
 /// A promise, what it is measured by, and whether it was kept.
@@ -184,9 +211,17 @@ pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
     verdicts
 }
 
-/// Writes all there is to know as JSON.
-pub fn write_json(pairs: &[Pair], file: &Path) -> Result<()> {
-    let all: Vec<_> = pairs
+/// The round whose ratio of CPU lies in the middle.
+pub fn middle(mut rounds: Vec<Pair>) -> Option<Pair> {
+    let ratio = |(ours, janus): &Pair| ours.cpu / janus.cpu;
+    rounds.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
+    let place = rounds.len() / 2;
+    (place < rounds.len()).then(|| rounds.swap_remove(place))
+}
+
+/// Writes what every round found as JSON.
+pub fn write_json(rounds: &[Pair], file: &Path) -> Result<()> {
+    let all: Vec<_> = rounds
         .iter()
         .flat_map(|(ours, janus)| [ours, janus])
         .collect();

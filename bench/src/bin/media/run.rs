@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::client::Client;
 use crate::cores::{Cores, Side};
 use crate::costs::{self, Costs};
+use crate::machine;
 use crate::process::Usage;
 use crate::sender::{Ports, Sender};
 use crate::server::{Place, Server};
@@ -64,6 +65,8 @@ pub struct Figures {
     pub busy: f64,
     /// CPU milliseconds per viewer and second of the client, for comparison.
     pub cpu_client: f64,
+    /// Cores that programs besides the bench kept busy in the window.
+    pub others: f64,
     /// Megabytes (10^6) per viewer.
     pub memory: f64,
     /// Threads per viewer.
@@ -73,9 +76,10 @@ pub struct Figures {
     /// What the viewers saw.
     #[serde(flatten)]
     pub seen: Seen,
-    /// Where the program that sends media spends its time, if that was asked for.
+    /// Where the program that sends media spends its time, if that was asked for; or why nobody
+    /// knows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub costs: Option<Costs>,
+    pub costs: Option<std::result::Result<Costs, String>>,
 }
 
 impl Setting {
@@ -123,11 +127,21 @@ impl Setting {
         let (mut client, _) = Client::join(&join, directory)?;
         thread::sleep(SETTLE);
 
-        let client_before = client.process().usage()?;
+        let bench = |client: &Client| {
+            Ok::<_, Box<dyn std::error::Error>>((
+                machine::busy()?,
+                machine::own()?,
+                client.process().usage()?.cpu,
+            ))
+        };
+        let before = bench(&client)?;
         let from = wall_clock();
         let stretch = Stretch::of(server, self.window)?;
         let until = wall_clock();
-        let client_used = client.process().usage()?.cpu - client_before.cpu;
+        let after = bench(&client)?;
+        let (machine, own, client_used) =
+            (after.0 - before.0, after.1 - before.1, after.2 - before.2);
+        let others = machine.as_secs_f64() - own.as_secs_f64() - client_used.as_secs_f64();
         let costs = profile.then(|| costs::of(server.media(), directory));
         let seen = client.seen(&Window {
             from,
@@ -149,12 +163,14 @@ impl Setting {
             cpu_idle: idle.all_rate(),
             cpu_packet: cpu * each * stretch.seconds * 1e3 / seen.packets.max(1) as f64,
             busy: stretch.all_rate() / 1e3,
+            // Hundredths of a second do not add up to the nanosecond.
+            others: (others / stretch.seconds - stretch.all_rate() / 1e3).max(0.0),
             cpu_client: client_used.as_secs_f64() * 1e3 / stretch.seconds / each,
             memory: used(|usage| usage.memory) / 1e6,
             threads: used(|usage| usage.threads),
             descriptors: used(|usage| usage.descriptors),
             seen,
-            costs: costs.transpose()?,
+            costs: costs.map(|costs| costs.map_err(|error| error.to_string())),
         })
     }
 }
