@@ -21,18 +21,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts it and has it join.
-    pub fn join(join: &Join, directory: &Path) -> Result<(Self, Joined)> {
+    /// Starts it and waits until its viewers have a picture, or have waited for long.
+    pub fn join(join: &Join, directory: &Path) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("viewers");
         let log = directory.join("viewers.log");
         let process = Process::start(&mut Command::new(program), &log)?;
         let mut client = Self { process };
-        let joined = client.ask(join);
+        let joined = client.ask::<Joined>(join);
         let told = std::fs::read_to_string(&log).unwrap_or_default();
         match joined {
-            Ok(joined) => {
+            Ok(_) => {
                 eprint!("{told}");
-                Ok((client, joined))
+                Ok(client)
             }
             Err(error) => Err(format!("viewers: {error}\n{told}").into()),
         }

@@ -183,7 +183,9 @@ pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
         );
     }
     if let Some((ours, janus)) = at(50) {
-        let ratio = ours.cpu / janus.cpu;
+        // What is not sent costs nothing: counted are seconds that were really served.
+        let served = |figures: &Figures| figures.cpu / figures.seen.frames_per_second;
+        let ratio = served(ours) / served(janus);
         promise(
             "N = 50: CPU per viewer-second, times that of Janus",
             ratio,
@@ -204,6 +206,8 @@ pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
             2.0,
             " MB",
         );
+        let short = 30.0 - ours.seen.frames_per_second;
+        promise("N = 50: frames per second short of 30", short, 1.0, "");
         let missing = (ours.viewers - ours.seen.playing) as f64;
         promise("N = 50: viewers without a picture", missing, 0.0, "");
         promise("N = 50: packets lost", ours.seen.lost as f64, 0.0, "");

@@ -124,24 +124,17 @@ impl Setting {
             viewers,
             apart: APART,
         };
-        let (mut client, _) = Client::join(&join, directory)?;
+        let mut client = Client::join(&join, directory)?;
         thread::sleep(SETTLE);
 
-        let bench = |client: &Client| {
-            Ok::<_, Box<dyn std::error::Error>>((
-                machine::busy()?,
-                machine::own()?,
-                client.process().usage()?.cpu,
-            ))
-        };
-        let before = bench(&client)?;
+        let before = clocks(&client)?;
         let from = wall_clock();
         let stretch = Stretch::of(server, self.window)?;
         let until = wall_clock();
-        let after = bench(&client)?;
-        let (machine, own, client_used) =
-            (after.0 - before.0, after.1 - before.1, after.2 - before.2);
-        let others = machine.as_secs_f64() - own.as_secs_f64() - client_used.as_secs_f64();
+        let after = clocks(&client)?;
+        let [machine, own, client_used] =
+            std::array::from_fn(|clock| (after[clock] - before[clock]).as_secs_f64());
+        let others = machine - own - client_used;
         let costs = profile.then(|| costs::of(server.media(), directory));
         let seen = client.seen(&Window {
             from,
@@ -165,7 +158,7 @@ impl Setting {
             busy: stretch.all_rate() / 1e3,
             // Hundredths of a second do not add up to the nanosecond.
             others: (others / stretch.seconds - stretch.all_rate() / 1e3).max(0.0),
-            cpu_client: client_used.as_secs_f64() * 1e3 / stretch.seconds / each,
+            cpu_client: client_used * 1e3 / stretch.seconds / each,
             memory: used(|usage| usage.memory) / 1e6,
             threads: used(|usage| usage.threads),
             descriptors: used(|usage| usage.descriptors),
@@ -173,6 +166,12 @@ impl Setting {
             costs: costs.map(|costs| costs.map_err(|error| error.to_string())),
         })
     }
+}
+
+/// CPU times of the machine, of this program and of its client.
+fn clocks(client: &Client) -> Result<[Duration; 3]> {
+    let client = client.process().usage()?.cpu;
+    Ok([machine::busy()?, machine::own()?, client])
 }
 
 /// What a server used over a stretch of time.

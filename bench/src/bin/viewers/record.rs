@@ -1,6 +1,6 @@
 //! What one viewer received, and what all of them saw together.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use bench::protocol::{Seen, Spread, Window};
 use bench::rtp::{self, Media};
@@ -25,9 +25,11 @@ pub struct Record {
     pub srtp_overhead: usize,
     packets: Vec<u64>,
     complete: Vec<Complete>,
-    frames: BTreeMap<u64, Frame>,
-    numbers: HashSet<u64>,
-    highest: u64,
+    /// Those that lack packets, by their timestamps and first come first.
+    frames: Vec<(u32, Frame)>,
+    /// Of the video's packets, without wrapping.
+    numbers: HashSet<i64>,
+    highest: i64,
     late: u64,
 }
 
@@ -42,9 +44,9 @@ struct Complete {
 /// A frame of which packets are here.
 #[derive(Debug, Default)]
 struct Frame {
-    start: Option<(u64, rtp::FrameStart)>,
-    end: Option<u64>,
-    packets: u64,
+    start: Option<(i64, rtp::FrameStart)>,
+    end: Option<i64>,
+    packets: i64,
 }
 
 /// A packet as str0m hands it over.
@@ -52,10 +54,10 @@ struct Frame {
 pub struct Arrival<'a> {
     /// Its stream.
     pub media: Media,
-    /// Sequence number without wrapping.
-    pub number: u64,
-    /// Timestamp without wrapping.
-    pub time: u64,
+    /// Sequence number.
+    pub number: u16,
+    /// Timestamp.
+    pub time: u32,
     /// The marker bit.
     pub marked: bool,
     /// The payload.
@@ -82,24 +84,36 @@ impl Record {
     }
 
     fn note_video(&mut self, packet: &Arrival<'_>) {
-        if !self.numbers.insert(packet.number) {
+        let number = self.unwrapped(packet.number);
+        if !self.numbers.insert(number) {
             self.late += 1;
             return;
         }
-        self.late += u64::from(packet.number < self.highest);
-        self.highest = self.highest.max(packet.number);
-        let frame = self.frames.entry(packet.time).or_default();
+        self.late += u64::from(number < self.highest);
+        self.highest = self.highest.max(number);
+        let known = self
+            .frames
+            .iter()
+            .position(|(time, _)| *time == packet.time);
+        let place = known.unwrap_or_else(|| {
+            if self.frames.len() == OPEN_FRAMES {
+                self.frames.remove(0);
+            }
+            self.frames.push((packet.time, Frame::default()));
+            self.frames.len() - 1
+        });
+        let (_, frame) = &mut self.frames[place];
         frame.packets += 1;
         if let Some(start) = rtp::frame_start(packet.payload) {
-            frame.start = Some((packet.number, start));
+            frame.start = Some((number, start));
         }
         if packet.marked {
-            frame.end = Some(packet.number);
+            frame.end = Some(number);
         }
         if let (Some((first, start)), Some(last)) = (frame.start, frame.end)
-            && frame.packets == last.wrapping_sub(first).wrapping_add(1)
+            && frame.packets == last - first + 1
         {
-            self.frames.remove(&packet.time);
+            self.frames.remove(place);
             if start.keyframe && self.first_keyframe == 0 {
                 self.first_keyframe = packet.at;
             }
@@ -109,16 +123,24 @@ impl Record {
                 at: packet.at,
             });
         }
-        while self.frames.len() > OPEN_FRAMES {
-            self.frames.pop_first();
+    }
+
+    /// The number that is nearest to the highest one so far. str0m's own take a packet from before
+    /// the first one for one of the next round.
+    fn unwrapped(&self, number: u16) -> i64 {
+        if self.numbers.is_empty() {
+            return number.into();
         }
+        // Cut to their lowest 16 bits on purpose.
+        let ahead = number.wrapping_sub(self.highest as u16) as i16;
+        self.highest + i64::from(ahead)
     }
 
     /// Packets that never came between the first and the last one of the video.
     fn lost(&self) -> u64 {
         let first = self.numbers.iter().min();
         first.map_or(0, |first| {
-            self.highest - first + 1 - self.numbers.len() as u64
+            (self.highest - first + 1) as u64 - self.numbers.len() as u64
         })
     }
 }
@@ -191,14 +213,14 @@ mod tests {
 
     use super::*;
 
-    fn packet(number: u64, marked: bool, payload: &[u8]) -> Arrival<'_> {
+    fn packet(number: u16, marked: bool, payload: &[u8]) -> Arrival<'_> {
         Arrival {
             media: Media::Video,
             number,
             time: 7,
             marked,
             payload,
-            at: number * 1_000_000,
+            at: u64::from(number) * 1_000_000,
         }
     }
 
@@ -211,6 +233,15 @@ mod tests {
         record.note(&packet(11, false, &[0, 2]));
         assert_eq!((record.first_keyframe, record.lost()), (11_000_000, 0));
         assert_eq!(record.late, 1);
+    }
+
+    #[test]
+    fn a_packet_from_before_the_first_is_not_a_loss_of_sixty_thousand() {
+        let mut record = Record::default();
+        for number in [0, 65535, 2, 1] {
+            record.note(&packet(number, false, &[0, 2]));
+        }
+        assert_eq!((record.lost(), record.late), (0, 2));
     }
 
     #[test]

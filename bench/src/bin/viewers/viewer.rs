@@ -169,8 +169,8 @@ impl Viewer {
                     }
                     self.record.note(&Arrival {
                         media,
-                        number: *packet.seq_no,
-                        time: packet.time.numer(),
+                        number: packet.header.sequence_number,
+                        time: packet.header.timestamp,
                         marked: packet.header.marker,
                         payload: &packet.payload,
                         at,
