@@ -135,12 +135,13 @@ impl Setting {
         let [machine, own, client_used] =
             std::array::from_fn(|clock| (after[clock] - before[clock]).as_secs_f64());
         let others = machine - own - client_used;
-        let costs = profile.then(|| costs::of(server.media(), directory));
         let seen = client.seen(&Window {
             from,
             until,
             sent: sender.sent_since(from - BEFORE),
         })?;
+        // Last, since perf takes the client's cores.
+        let costs = profile.then(|| costs::of(server.media(), directory));
 
         let each = viewers as f64;
         let cpu = (stretch.all_rate() - idle.all_rate()) / each;
