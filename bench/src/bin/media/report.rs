@@ -183,11 +183,9 @@ pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
         );
     }
     if let Some((ours, janus)) = at(50) {
-        // What is not sent costs nothing: counted are seconds that were really served.
-        let served = |figures: &Figures| figures.cpu / figures.seen.frames_per_second;
-        let ratio = served(ours) / served(janus);
+        let ratio = ours.cpu_served() / janus.cpu_served();
         promise(
-            "N = 50: CPU per viewer-second, times that of Janus",
+            "N = 50: CPU per viewer-second served, times that of Janus",
             ratio,
             1.5,
             "",
@@ -217,7 +215,7 @@ pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
 
 /// The round whose ratio of CPU lies in the middle.
 pub fn middle(mut rounds: Vec<Pair>) -> Option<Pair> {
-    let ratio = |(ours, janus): &Pair| ours.cpu / janus.cpu;
+    let ratio = |(ours, janus): &Pair| ours.cpu_served() / janus.cpu_served();
     rounds.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
     let place = rounds.len() / 2;
     (place < rounds.len()).then(|| rounds.swap_remove(place))

@@ -67,11 +67,11 @@ pub struct Figures {
     pub cpu_client: f64,
     /// Cores that programs besides the bench kept busy in the window.
     pub others: f64,
-    /// Megabytes (10^6) per viewer.
+    /// Megabytes (10^6) per viewer that plays, as with threads and descriptors.
     pub memory: f64,
-    /// Threads per viewer.
+    /// Threads.
     pub threads: f64,
-    /// Descriptors per viewer.
+    /// Descriptors.
     pub descriptors: f64,
     /// What the viewers saw.
     #[serde(flatten)]
@@ -80,6 +80,13 @@ pub struct Figures {
     /// knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub costs: Option<std::result::Result<Costs, String>>,
+}
+
+impl Figures {
+    /// CPU per frame that reached a viewer: what is not sent costs nothing, and counts for nothing.
+    pub fn cpu_served(&self) -> f64 {
+        self.cpu / self.seen.frames_per_second.max(f64::MIN_POSITIVE)
+    }
 }
 
 impl Setting {
@@ -144,10 +151,12 @@ impl Setting {
         let costs = profile.then(|| costs::of(server.media(), directory));
 
         let each = viewers as f64;
+        // Those that the server gave up hold nothing any more.
+        let held = seen.playing.max(1) as f64;
         let cpu = (stretch.all_rate() - idle.all_rate()) / each;
         let used = |field: fn(&Usage) -> u64| {
             let (now, before) = (field(&stretch.after.1), field(&idle.after.1));
-            (now as f64 - before as f64) / each
+            (now as f64 - before as f64) / held
         };
         Ok(Figures {
             server: server.kind,
