@@ -1,0 +1,112 @@
+//! `./dev bench media`: what a viewer costs us, beside Janus, which gets the same packets in the
+//! same run. Arguments are the numbers of viewers; without any, 1, 10, 50 and 100. Each is measured
+//! in several rounds, `--rounds`, and the one in the middle counts. Our release programs are taken
+//! from `$RUSTICAST_PROGRAMS`, results go to `$RUSTICAST_BENCH`.
+
+mod client;
+mod cores;
+mod costs;
+mod machine;
+mod process;
+mod report;
+mod run;
+mod sender;
+mod server;
+
+use std::env;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bench::Result;
+use bench::protocol::Server;
+use bench::recording::Recording;
+use bench::rtp::Media;
+
+use crate::cores::Cores;
+use crate::run::Setting;
+
+/// Numbers of viewers when none are given.
+const VIEWERS: [usize; 4] = [1, 10, 50, 100];
+/// With how many the costs are looked at.
+const PROFILED: usize = 50;
+/// Rounds when their number is not given.
+const ROUNDS: usize = 3;
+
+fn main() -> Result<()> {
+    let (viewers, rounds) = arguments()?;
+    let directory = path("RUSTICAST_BENCH")?;
+    let recording = Recording::load(&directory)?;
+    for media in [Media::Video, Media::Audio] {
+        let (packets, bits) = recording.rates(media);
+        println!(
+            "{media:?}: {packets:.0} packets/s, {:.2} Mbit/s",
+            bits / 1e6
+        );
+    }
+    let setting = Setting {
+        recording: Arc::new(recording),
+        cores: Cores::divide()?,
+        address: address()?,
+        programs: path("RUSTICAST_PROGRAMS")?,
+        directory: directory.clone(),
+        window: Duration::from_secs(10),
+    };
+    let (mut all, mut pairs) = (Vec::new(), Vec::new());
+    for viewers in viewers {
+        let measure = |server| setting.measure(server, viewers, viewers == PROFILED);
+        for _ in 0..rounds {
+            all.push((measure(Server::Rusticast)?, measure(Server::Janus)?));
+            // Kept at once: a later one may fail.
+            report::write_json(&all, &directory.join("media.json"))?;
+        }
+        let rounds = all[all.len() - rounds..].to_vec();
+        let pair = report::middle(rounds).ok_or("no rounds")?;
+        print!("{}{}", report::table(&pair), report::costs(&pair));
+        print!("{}", report::warning(&pair).unwrap_or_default());
+        pairs.push(pair);
+    }
+    println!();
+    for verdict in report::verdicts(&pairs) {
+        println!("{}", verdict.line());
+    }
+    if let Some(figures) = env::var_os("RUSTICAST_FIGURES") {
+        report::keep(&pairs, figures.as_ref())?;
+    }
+    println!("\n{}", directory.join("media.json").display());
+    Ok(())
+}
+
+/// Numbers of viewers, and of rounds.
+fn arguments() -> Result<(Vec<usize>, usize)> {
+    let (mut viewers, mut rounds) = (Vec::new(), ROUNDS);
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--rounds" {
+            rounds = arguments.next().ok_or("--rounds takes a number")?.parse()?;
+        } else {
+            let number = argument.parse();
+            viewers.push(number.map_err(|_| format!("not a number of viewers: {argument}"))?);
+        }
+    }
+    if viewers.is_empty() {
+        viewers = VIEWERS.to_vec();
+    }
+    Ok((viewers, rounds))
+}
+
+fn path(variable: &str) -> Result<PathBuf> {
+    let path = env::var_os(variable).ok_or_else(|| format!("{variable} is not set"))?;
+    // Programs are started elsewhere.
+    fs::create_dir_all(&path)?;
+    Ok(fs::canonicalize(path)?)
+}
+
+/// The address that leads out of here: WebRTC ignores loopback. Nothing is sent to find it.
+fn address() -> Result<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+    Ok(socket.local_addr()?.ip())
+}

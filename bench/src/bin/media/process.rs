@@ -1,0 +1,125 @@
+//! A program that the bench started: it ends with its owner, and what it uses can be read.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bench::Result;
+use nix::sys::signal::{Signal, kill};
+use nix::time::ClockId;
+use nix::unistd::Pid;
+
+/// From SIGTERM to SIGKILL.
+const FAREWELL: Duration = Duration::from_secs(6);
+
+/// A running program.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+/// What programs use.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// CPU time of all threads, also of those that ended, user and system.
+    pub cpu: Duration,
+    /// Resident memory in bytes.
+    pub memory: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+}
+
+impl Process {
+    /// Starts one with pipes for stdin and stdout, whose stderr is kept in `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        for (name, _) in std::env::vars_os() {
+            // A developer's own settings are not the bench's.
+            if name.to_string_lossy().starts_with("RUSTICAST_") || name == "RUST_LOG" {
+                command.env_remove(name);
+            }
+        }
+        let started = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(log)?)
+            .spawn();
+        let started = started.map_err(|error| format!("{:?}: {error}", command.get_program()));
+        let mut child = started?;
+        let stdout = child.stdout.take().ok_or("stdout is piped")?;
+        let (line, lines) = mpsc::channel();
+        // Read to its end, also when nobody asks: a full pipe would stop the program.
+        thread::spawn(move || {
+            for text in BufReader::new(stdout).lines().map_while(io::Result::ok) {
+                let _ = line.send(text);
+            }
+        });
+        Ok(Self { child, lines })
+    }
+
+    /// Its identifier.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line it writes to stdout.
+    pub fn line(&self, limit: Duration) -> Result<String> {
+        let line = self.lines.recv_timeout(limit);
+        line.map_err(|error| format!("no line came: {error}").into())
+    }
+
+    /// Writes a line to its stdin.
+    pub fn tell(&mut self, line: &str) -> Result<()> {
+        let stdin = self.child.stdin.as_mut().ok_or("stdin is piped")?;
+        Ok(writeln!(stdin, "{line}")?)
+    }
+
+    /// Whether it still runs.
+    pub fn lives(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// What it uses at this moment.
+    pub fn usage(&self) -> Result<Usage> {
+        let directory = format!("/proc/{}", self.id());
+        // To the nanosecond, where /proc counts in hundredths of a second.
+        let cpu = ClockId::pid_cpu_clock_id(self.pid())?.now()?;
+        let status = fs::read_to_string(format!("{directory}/status"))?;
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name));
+            let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            number.ok_or_else(|| format!("no {name} in {directory}/status"))
+        };
+        Ok(Usage {
+            cpu: cpu.into(),
+            memory: field("VmRSS:")? * 1024,
+            threads: field("Threads:")?,
+            descriptors: fs::read_dir(format!("{directory}/fd"))?.count() as u64,
+        })
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.id().try_into().unwrap_or(i32::MAX))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.lives() {
+            // Ended in between is as good, here and below.
+            let _ = kill(self.pid(), Signal::SIGTERM);
+        }
+        let start = Instant::now();
+        while self.lives() && start.elapsed() < FAREWELL {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

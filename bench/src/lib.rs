@@ -1,0 +1,17 @@
+//! What the two programs of `./dev bench media` share: the recording that both servers relay, and
+//! what `media`, which runs the bench, and `viewers`, its WebRTC client, tell each other.
+
+pub mod protocol;
+pub mod recording;
+pub mod rtp;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Any error, for programs that can only tell it and end.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Nanoseconds of the machine's wall clock, by which the kernel stamps arriving packets, too.
+pub fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
+}
