@@ -3,6 +3,8 @@
 mod certificate;
 pub mod check;
 pub mod devices;
+mod feeder;
+mod funnel;
 mod image;
 pub mod installed;
 mod message;

@@ -1,34 +1,22 @@
-//! One m-line of a viewer: `appsrc ! payloader ! webrtcbin`.
-
-use std::time::Duration;
+//! One m-line of a viewer: a pad for frames, a payloader and webrtcbin.
 
 use gst::prelude::*;
 use gst_rtp::prelude::*;
 use gstreamer as gst;
-use gstreamer_app as gst_app;
 use gstreamer_rtp as gst_rtp;
 use gstreamer_webrtc as gst_webrtc;
 
+use super::feeder::{Input, open, source_pad};
 use super::watch::watch_keyframe_requests;
-use super::{buffer_of, element, frame_caps};
+use super::{element, frame_caps};
 use crate::codec::Codec;
-use crate::engine::{Delivery, Events, Frame, ViewerId};
+use crate::engine::{Events, ViewerId};
 use crate::offer::{TRANSPORT_CC, Track};
 
-/// A viewer with more than this waiting in its appsrc loses frames.
-const MAX_WAITING: Duration = Duration::from_millis(500);
-/// The same for sources whose stamps do not move.
-const MAX_WAITING_BYTES: u64 = 4 << 20;
 /// Groups picture and sound of one viewer, so that browsers keep them in step.
 const MEDIA_STREAM: &str = "rusticast";
 
-/// Where the frames of one kind of media go in.
-pub(super) struct Input {
-    pub(super) codec: Codec,
-    source: gst_app::AppSrc,
-}
-
-/// `appsrc ! payloader ! webrtcbin` for one m-line.
+/// Adds a payloader for one m-line, between a pad of ours and webrtcbin.
 pub(super) fn add_track(
     pipeline: &gst::Pipeline,
     id: ViewerId,
@@ -66,15 +54,6 @@ pub(super) fn add_track(
     transceiver.set_property("do-nack", track.retransmission);
     pad.set_property("msid", MEDIA_STREAM);
 
-    let source = gst_app::AppSrc::builder()
-        .format(gst::Format::Time)
-        .is_live(true)
-        .caps(&frame_caps(track.codec))
-        // What may wait is decided in send, down to whole groups of pictures.
-        .max_bytes(0)
-        .max_buffers(0)
-        .max_time(Some(gst::ClockTime::ZERO))
-        .build();
     let payloader = payloader(track.codec)?;
     payloader.set_property("pt", u32::from(track.payload));
     payloader.set_property("ssrc", ssrc);
@@ -85,41 +64,26 @@ pub(super) fn add_track(
         payloader.emit_by_name::<()>("add-extension", &[&extension]);
     }
     let failed = |_| format!("{} cannot be connected to webrtcbin", track.codec);
-    let source_element = source.upcast_ref::<gst::Element>();
+    let missing = || failed("no pad".to_owned());
     pipeline
-        .add_many([source_element, &payloader])
+        .add(&payloader)
         .map_err(|e| failed(e.to_string()))?;
-    source_element
-        .link(&payloader)
+    let from = payloader.static_pad("src").ok_or_else(missing)?;
+    let into = payloader.static_pad("sink").ok_or_else(missing)?;
+    from.link(&pad).map_err(|e| failed(e.to_string()))?;
+    watch_keyframe_requests(id, &into, events);
+    payloader
+        .sync_state_with_parent()
         .map_err(|e| failed(e.to_string()))?;
-    if let Some(from) = payloader.static_pad("src") {
-        from.link(&pad).map_err(|e| failed(e.to_string()))?;
-    }
-    if let Some(into) = payloader.static_pad("sink") {
-        watch_keyframe_requests(id, &into, events);
-    }
-    for element in [&payloader, source_element] {
-        element
-            .sync_state_with_parent()
-            .map_err(|e| failed(e.to_string()))?;
-    }
+    let frames = source_pad(&format!("frames_{}", track.section));
+    frames.link(&into).map_err(|e| failed(e.to_string()))?;
+    open(
+        &frames,
+        &format!("{id}/{}", track.section),
+        &frame_caps(track.codec),
+    )?;
     let codec = track.codec;
-    Ok((Input { codec, source }, transceiver))
-}
-
-impl Input {
-    /// Never blocks.
-    pub(super) fn send(&self, frame: &Frame) -> Delivery {
-        let waiting = self.source.current_level_time();
-        if waiting.is_some_and(|waiting| Duration::from_nanos(waiting.nseconds()) > MAX_WAITING)
-            || self.source.current_level_bytes() > MAX_WAITING_BYTES
-        {
-            return Delivery::Full;
-        }
-        // Refused only while the pipeline is being stopped.
-        let _ = self.source.push_buffer(buffer_of(frame));
-        Delivery::Taken
-    }
+    Ok((Input { codec, pad: frames }, transceiver))
 }
 
 fn payloader(codec: Codec) -> Result<gst::Element, String> {

@@ -1,4 +1,5 @@
-//! The engine on webrtcbin: one small pipeline per viewer, `appsrc → payloader → webrtcbin`.
+//! The engine on webrtcbin: one small pipeline per viewer, `payloader → webrtcbin`, and one thread
+//! that feeds it.
 //!
 //! The order of calls and the property settings were found by measurement on GStreamer 1.22; other
 //! orders abort the process, race, or answer in ways browsers misread.
@@ -14,7 +15,8 @@ use gstreamer as gst;
 use gstreamer_sdp as gst_sdp;
 use gstreamer_webrtc as gst_webrtc;
 
-use super::track::{Input, add_track};
+use super::feeder::Feeder;
+use super::track::add_track;
 use super::watch::{Heard, reports_loss, watch_bus, watch_connection, watch_transport};
 use super::{Timeline, element};
 use crate::codec::Codec;
@@ -53,7 +55,7 @@ pub struct WebRtcEngine {
 struct Viewer {
     pipeline: gst::Pipeline,
     webrtc: gst::Element,
-    inputs: Vec<Input>,
+    feeder: Option<Feeder>,
     heard: Arc<Heard>,
     /// Measures the line, where that is of use.
     estimator: Option<gst::Element>,
@@ -152,7 +154,7 @@ impl WebRtcEngine {
         let viewer = Viewer {
             pipeline,
             webrtc: self.webrtcbin(plan)?,
-            inputs: Vec::new(),
+            feeder: None,
             heard: Heard::new(),
             estimator: None,
         };
@@ -206,12 +208,14 @@ impl WebRtcEngine {
         if plan.tracks.iter().any(|track| track.transport_cc.is_some()) {
             viewer.estimator = Some(add_estimator(&webrtc)?);
         }
+        let mut inputs = Vec::new();
         let mut transceivers = Vec::new();
         for track in &plan.tracks {
             let (input, transceiver) = add_track(&viewer.pipeline, id, &webrtc, track, events)?;
-            viewer.inputs.push(input);
+            inputs.push(input);
             transceivers.push((transceiver.downgrade(), track.fingerprints.clone()));
         }
+        viewer.feeder = Some(Feeder::start(inputs)?);
         watch_connection(id, &webrtc, viewer.heard.clone(), transceivers, events);
         let answer = promised(&webrtc, "create-answer", &None::<gst::Structure>, until)?
             .and_then(|reply| {
@@ -300,10 +304,8 @@ impl Engine for WebRtcEngine {
 
 impl Viewer {
     fn send(&self, frame: &Frame) -> Delivery {
-        let Some(input) = self.inputs.iter().find(|i| i.codec == frame.codec) else {
-            return Delivery::Taken;
-        };
-        input.send(frame)
+        let feeder = self.feeder.as_ref();
+        feeder.map_or(Delivery::Taken, |feeder| feeder.send(frame))
     }
 
     /// Closes the DTLS connection, so that the browser learns of the end at once and not from ICE
@@ -342,6 +344,7 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
+        // Before the feeder, whose last push ends with it.
         self.stop();
     }
 }

@@ -10,7 +10,7 @@ use gstreamer_video as gst_video;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::certificate::{matches, remote_certificate};
-use super::retransmission;
+use super::{funnel, retransmission};
 use crate::engine::{Event, Events, ViewerId};
 use crate::offer::Fingerprint;
 
@@ -86,6 +86,7 @@ pub(super) fn watch_transport(
                     }
                 });
             }
+            "rtpfunnel" => funnel::quiet(element),
             "rtprtxsend" => retransmission::bound(element),
             "nicesrc" => {
                 let heard = heard.clone();

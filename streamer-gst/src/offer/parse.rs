@@ -207,7 +207,7 @@ fn read_section(index: usize, raw: &Raw<'_>, session: &Attributes<'_>) -> Result
         transport: None,
         codecs: Vec::new(),
         rtcp_reduced_size: attributes.has("rtcp-rsize"),
-        transport_cc: read_extension(&attributes, TRANSPORT_CC),
+        transport_cc: read_extension(attributes, TRANSPORT_CC),
     };
     let label = section.label(index);
     if let Some(mid) = attributes.first("mid") {
