@@ -387,6 +387,40 @@ fn imported_lines_pass_check() {
 }
 
 #[test]
+fn lines_that_nothing_comes_of_are_not_imported() {
+    let directory = directory(&[]);
+    for (line, wanted) in [
+        (
+            "x264enc ! mp4mux ! filesink location=a.mp4",
+            "nothing gives to x264enc",
+        ),
+        (
+            "raspivid -t 0 -o - | gst-launch-1.0 fdsrc ! h264parse ! rtph264pay ! udpsink",
+            "standard input",
+        ),
+    ] {
+        let output = tool(directory.path(), &["import", line]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{line}");
+        assert!(said.contains(wanted), "{line}\n{said}");
+    }
+}
+
+#[test]
+fn files_that_are_not_there_are_told_where_they_are_named() {
+    let film = "filesrc location=none.webm ! decodebin ! videoconvert ! vp8enc\n\
+        ! tee name=video allow-not-linked=true\n";
+    let directory = directory(&[("a.launch", film)]);
+    let output = tool(directory.path(), &["check", "a.launch"]);
+    let said = stdout(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("a.launch:1:18") && said.contains("no file none.webm"),
+        "{said}"
+    );
+}
+
+#[test]
 fn import_writes_no_file_over_another() {
     let directory = directory(&[("a.launch", "# mine\n")]);
     let arguments = ["import", "videotestsrc ! autovideosink", "-o", "b"];

@@ -13,6 +13,9 @@ const MAX_FILES: usize = 64;
 /// Deepest nesting of included files.
 const MAX_DEPTH: usize = 8;
 
+/// What is told of the lines around code.
+const FENCE: &str = "this line is Markdown";
+
 /// A `#: key value` line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Directive {
@@ -132,6 +135,13 @@ impl Reading {
 
     fn line(&mut self, line: Span) {
         let text = self.texts.slice(line);
+        if text.trim_start().starts_with("```") {
+            let told = |d: &Diagnostic| d.message == FENCE;
+            if !self.diagnostics.iter().any(told) {
+                self.error(line, FENCE, "take this line out, and the other one like it");
+            }
+            return;
+        }
         let Some(directive) = text.strip_prefix("#:") else {
             if !text.starts_with('#') {
                 self.body.push(line);

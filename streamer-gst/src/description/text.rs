@@ -21,6 +21,11 @@ impl Span {
         self.start
     }
 
+    /// Whether two have a byte in common.
+    pub(crate) fn meets(self, other: Span) -> bool {
+        self.file == other.file && self.start < other.end && other.start < self.end
+    }
+
     /// From the beginning of one to the end of the other; the first alone when they lie in
     /// different files.
     pub(crate) fn to(self, other: Span) -> Span {

@@ -53,6 +53,15 @@ impl Check {
         let mut all = Vec::new();
         for (file, (description, mut diagnostics)) in files.iter().zip(examined) {
             let mut carried = String::new();
+            if self.run.is_none() || has_errors(&diagnostics) {
+                let mut missing = check::missing_files(&description);
+                // It may come before the stream begins.
+                for file in &mut missing {
+                    file.severity = Severity::Warning;
+                }
+                diagnostics.extend(missing);
+                description.sort(&mut diagnostics);
+            }
             if let (Some(time), false) = (self.run, has_errors(&diagnostics)) {
                 let run = check::run(&description, time);
                 diagnostics.extend(run.diagnostics);

@@ -12,6 +12,20 @@ use super::word::Word;
 /// What a shell would act on outside quotes.
 const SHELL: &[char] = &['(', ')', ';', '&', '<', '>', '*', '|'];
 
+/// Words behind which a shell's part of a line begins; `|` and `>` are not among them, since people
+/// write them for a `!`.
+pub(super) const ENDS: [&str; 9] = [
+    "&",
+    "&&",
+    "||",
+    ">>",
+    "2>",
+    "2>&1",
+    "&>",
+    "1>/dev/null",
+    "2>/dev/null",
+];
+
 /// What the body says.
 #[derive(Debug, Default)]
 pub(super) struct Lexed {
@@ -157,9 +171,10 @@ impl Lexer<'_> {
         self.quotes_of_print(&mut word);
         // A sign alone is told as a word.
         let sign = |word: &Word| {
-            !word
-                .text
-                .contains(|c: char| c.is_alphanumeric() || "()".contains(c))
+            ENDS.contains(&word.text.as_str())
+                || !word
+                    .text
+                    .contains(|c: char| c.is_alphanumeric() || "()".contains(c))
         };
         if let Some(character) = shell.filter(|_| !sign(&word)) {
             let source = self.texts.slice(word.span);

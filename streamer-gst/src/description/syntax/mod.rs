@@ -6,6 +6,7 @@ mod rules;
 mod token;
 
 use super::diagnostic::Diagnostic;
+use super::lexer::ENDS;
 use super::text::{Span, Texts};
 use super::word::Word;
 use explain::{LINKS, NO_LINK};
@@ -13,6 +14,8 @@ use token::{Token, tokens};
 
 pub(super) use rules::check;
 
+/// What is told of fields behind a blank.
+const BLANK: &str = "a blank ends the caps before this";
 /// What text in JSON or HTML begins with; the rest of it need not be read.
 const FOREIGN: [char; 3] = ['{', '[', '<'];
 
@@ -34,7 +37,7 @@ pub(crate) struct Element {
     pub(crate) properties: Vec<Property>,
     pub(crate) presets: Vec<Word>,
     /// The bin around it.
-    bin: Option<usize>,
+    pub(crate) bin: Option<usize>,
 }
 
 /// A property of an element.
@@ -166,6 +169,11 @@ pub(super) fn graph(texts: &Texts, words: &[Word]) -> (Graph, Vec<Diagnostic>) {
                 break;
             }
         }
+        if let Some(word) = of_shell(&token) {
+            let message = "what a shell does with a line does not belong into it";
+            parser.error(word.span, message, "take it out, with what follows");
+            break;
+        }
         parser.token(token);
     }
     parser.end_chain();
@@ -174,6 +182,14 @@ pub(super) fn graph(texts: &Texts, words: &[Word]) -> (Graph, Vec<Diagnostic>) {
         parser.error(span, "this ( is never closed", "add the )");
     }
     (parser.graph, parser.diagnostics)
+}
+
+/// A word behind which a shell's part of the line begins.
+fn of_shell(token: &Token) -> Option<&Word> {
+    match token {
+        Token::Bad(word) if ENDS.contains(&word.text.as_str()) => Some(word),
+        _ => None,
+    }
 }
 
 /// A row of elements with links in between.
@@ -426,12 +442,39 @@ impl Parser<'_> {
                 .push(Property { name, value }),
             // It is that of the word that was told.
             None if self.chain.lost => {}
+            None if self.is_in_caps() => self.field(&name, &value),
             None => self.error(
                 name.span,
                 format!("the property {} follows no element", name.text),
                 "put it behind the element it belongs to",
             ),
         }
+    }
+
+    /// Whether the last word was caps.
+    fn is_in_caps(&self) -> bool {
+        let link = self.chain.link.as_ref();
+        link.is_some_and(|link| link.caps.is_some() && !link.closed)
+    }
+
+    /// A field of caps that only a blank parts from them; those that follow are told with it.
+    fn field(&mut self, name: &Word, value: &Word) {
+        let link = self.chain.link.as_mut();
+        let Some(caps) = link.and_then(|link| link.caps.as_mut()) else {
+            return;
+        };
+        let said = std::mem::replace(&mut caps.unknown, true);
+        let field = format!(",{}={}", name.text, value.text.trim_end_matches(','));
+        let help = match self.diagnostics.last_mut() {
+            Some(last) if said && last.message == BLANK => {
+                if let Some(help) = &mut last.help {
+                    help.push_str(&field);
+                }
+                return;
+            }
+            _ => format!("write {}{field}", caps.text),
+        };
+        self.error(name.span, BLANK, help);
     }
 
     fn close(&mut self, word: Word) {

@@ -5,6 +5,8 @@ use crate::description::nearest::did_you_mean;
 use crate::description::syntax::{Element, Graph, Node};
 use crate::description::text::{Span, Texts};
 
+/// Parts of the names of encoders for sound.
+const SOUND: [&str; 7] = ["opus", "aac", "mp3", "vorbis", "flac", "law", "speex"];
 const OUTPUT: &str = "end a branch in ! tee name=video allow-not-linked=true, or name=audio";
 
 /// Everything that breaks a rule. `end` is where the body ends, if all of it could be read.
@@ -98,6 +100,33 @@ fn references(texts: &Texts, graph: &Graph) -> Vec<Diagnostic> {
     diagnostics
 }
 
+/// What to write in the place of a sink, by what the names before it say.
+fn instead_of(graph: &Graph, sink: &Element) -> String {
+    let mut out = vec![sink.factory.text.as_str()];
+    let mut at = graph.elements.iter().position(|e| std::ptr::eq(e, sink));
+    for _ in 0..graph.elements.len() {
+        let feeder = at.and_then(|at| graph.feeders(at).next());
+        let Some((_, before)) = feeder else {
+            break;
+        };
+        let name = graph.elements[before].factory.text.as_str();
+        if name.ends_with("enc") {
+            let sound = SOUND.iter().any(|part| name.contains(part));
+            let output = if sound { "audio" } else { "video" };
+            return format!(
+                "take ! {} out, and put ! tee name={output} allow-not-linked=true behind {name}; \
+                 streamer-gst import does it",
+                out.join(" ! ")
+            );
+        }
+        if name.ends_with("mux") || name.ends_with("pay") {
+            out.insert(0, name);
+        }
+        at = Some(before);
+    }
+    "write an encoder and tee name=video allow-not-linked=true in its place".to_owned()
+}
+
 fn outputs(texts: &Texts, graph: &Graph, end: Option<Span>) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     let mut found = false;
@@ -176,11 +205,12 @@ fn outputs(texts: &Texts, graph: &Graph, end: Option<Span>) -> Vec<Diagnostic> {
                 "this tee has no name, so it is no output",
                 "write tee name=video allow-not-linked=true, or name=audio",
             ),
-            (None, Some(sink)) => (
-                sink.factory.span,
-                "this ends in a sink, not in an output",
-                "write an encoder and tee name=video allow-not-linked=true in its place",
-            ),
+            (None, Some(sink)) => {
+                let message = "this ends in a sink, not in an output";
+                let error = texts.error(sink.factory.span, message);
+                diagnostics.push(error.help(instead_of(graph, sink)));
+                return diagnostics;
+            }
             (None, None) if ends("playbin").is_some() => (
                 ends("playbin").map_or(end, |player| player.factory.span),
                 "this plays on this machine, and has no output",

@@ -4,6 +4,7 @@ use glib::prelude::*;
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::outputs::SHOWING;
 use super::packages::{known, package_of};
 use crate::description::nearest;
 
@@ -69,14 +70,46 @@ const FOREIGN: [(&str, &str); 13] = [
 ];
 
 /// Names out of old books, and what became of them.
-const RENAMED: [(&str, &str); 7] = [
+const RENAMED: [(&str, &str); 6] = [
     ("ffmpegcolorspace", "videoconvert"),
     ("decodebin2", "decodebin"),
     ("playbin2", "playbin"),
     ("gstrtpbin", "rtpbin"),
     ("ffdec_h264", "avdec_h264"),
-    ("mad", "mpg123audiodec"),
-    ("xvidenc", "x264enc"),
+    ("vp8encoder", "vp8enc"),
+];
+
+/// Elements of other systems, and what does their work on every machine.
+const INSTEAD: [(&str, &str); 8] = [
+    (
+        "avfvideosrc",
+        "it is of macOS; v4l2src reads cameras on Linux",
+    ),
+    (
+        "ksvideosrc",
+        "it is of Windows; v4l2src reads cameras on Linux",
+    ),
+    ("mad", "mpg123audiodec does its work"),
+    (
+        "mfvideosrc",
+        "it is of Windows; v4l2src reads cameras on Linux",
+    ),
+    (
+        "nvarguscamerasrc",
+        "it is of an NVIDIA Jetson; v4l2src reads cameras elsewhere",
+    ),
+    (
+        "nvvidconv",
+        "it is of an NVIDIA Jetson; videoconvert and videoscale work elsewhere",
+    ),
+    (
+        "v4l2convert",
+        "it needs a converter in the chip; videoconvert and videoscale work elsewhere",
+    ),
+    (
+        "xvidenc",
+        "browsers do not play what it makes; write vp8enc or x264enc",
+    ),
 ];
 
 /// Words that begin lines of other programs.
@@ -93,6 +126,12 @@ pub(super) fn cure(name: &str) -> String {
     }
     if name.ends_with(':') {
         return "take it out; a property is written name=value".to_owned();
+    }
+    if let Some((_, help)) = INSTEAD.iter().find(|(absent, _)| *absent == name) {
+        return (*help).to_owned();
+    }
+    if SHOWING.contains(&name) {
+        return format!("take ! {name} and the branch to it out: browsers get what outputs carry");
     }
     if let Some(help) = hardware(name) {
         return help;

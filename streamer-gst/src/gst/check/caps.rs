@@ -63,6 +63,36 @@ const ALIASES: [(&str, &str); 6] = [
     ("pixel-format", "format"),
 ];
 
+/// Formats as ffmpeg calls them.
+const FORMATS: [(&str, &str); 26] = [
+    ("yuv420p", "I420"),
+    ("yuvj420p", "I420"),
+    ("yuv422p", "Y42B"),
+    ("yuvj422p", "Y42B"),
+    ("yuv444p", "Y444"),
+    ("yuvj444p", "Y444"),
+    ("yuv420p10le", "I420_10LE"),
+    ("yuyv422", "YUY2"),
+    ("yuyv", "YUY2"),
+    ("uyvy422", "UYVY"),
+    ("nv12", "NV12"),
+    ("nv21", "NV21"),
+    ("p010le", "P010_10LE"),
+    ("rgb24", "RGB"),
+    ("bgr24", "BGR"),
+    ("rgba", "RGBA"),
+    ("bgra", "BGRA"),
+    ("argb", "ARGB"),
+    ("rgb0", "RGBx"),
+    ("bgr0", "BGRx"),
+    ("gray", "GRAY8"),
+    ("u8", "U8"),
+    ("s16le", "S16LE"),
+    ("s24le", "S24LE"),
+    ("s32le", "S32LE"),
+    ("f32le", "F32LE"),
+];
+
 /// Media types of GStreamer 0.10, and how the like is written.
 const OLD: [(&str, &str); 4] = [
     ("video/x-raw-yuv", "video/x-raw,format=I420"),
@@ -258,7 +288,12 @@ fn wrong_fields(texts: &Texts, caps: &Word) -> Vec<Diagnostic> {
                 .split_once('=')
                 .map_or(0, |(_, v)| v.trim_start().len());
         let span = caps.span_of(trimmed(&caps.text, start..field.end));
+        let format = FORMATS.iter().find(|(other, _)| *other == value);
         let error = match wanted {
+            "string" if name == "format" && format.is_some() => format.map(|(_, now)| {
+                let message = format!("format has no value {value}");
+                (message, format!("write format={now}"))
+            }),
             "fraction" if number => Some((
                 format!("{name} is a fraction, not a whole number"),
                 format!("write {name}={value}/1"),

@@ -13,7 +13,8 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     let (texts, graph) = (&description.texts, &description.graph);
     let mut diagnostics = Vec::new();
     for (index, element) in graph.elements.iter().enumerate() {
-        if factory(element).is_some() {
+        // What could not be read was told.
+        if element.factory.unknown || factory(element).is_some() {
             continue;
         }
         let name = &element.factory.text;

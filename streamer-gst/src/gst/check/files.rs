@@ -14,13 +14,23 @@ pub(crate) fn media_file(description: &Path, location: &str) -> Option<PathBuf> 
         .find(|path| path.exists())
 }
 
+/// Elements whose location names what they read; some with a number in it, as `%05d`.
+const READERS: [&str; 4] = [
+    "filesrc",
+    "multifilesrc",
+    "splitfilesrc",
+    "gdkpixbufoverlay",
+];
+
 /// An error for each file that is not there.
 pub(crate) fn missing_files(description: &Description) -> Vec<Diagnostic> {
     let elements = description.graph.elements.iter();
-    let files = elements.filter(|element| element.factory.text == "filesrc");
+    let files = elements.filter(|element| READERS.contains(&element.factory.text.as_str()));
     files
         .filter_map(|element| element.property("location"))
-        .filter(|location| !location.value.unknown && !location.value.text.contains('\\'))
+        .filter(|location| {
+            !location.value.unknown && !location.value.text.contains(['\\', '%', '*'])
+        })
         .filter(|location| media_file(&description.path, &location.value.text).is_none())
         .map(|location| {
             let message = format!("there is no file {}", location.value.text);

@@ -5,9 +5,13 @@ use gstreamer as gst;
 
 use super::caps::{faults, field, parse, parts};
 use super::elements::{factory, is_a};
-use crate::description::syntax::{Element, End, Graph, Link};
+use super::feeding::has_always;
+use super::outputs::{carried, hands_on};
+use crate::description::syntax::{Element, End, Graph, Link, Node};
 use crate::description::{Description, Diagnostic, Texts, Word, nearest};
 
+/// Most media types in a message.
+const MAX_MEDIAS: usize = 5;
 /// Longest list of values in a message, in bytes.
 const MAX_VALUES: usize = 40;
 
@@ -41,8 +45,9 @@ fn missing_link(texts: &Texts, graph: &Graph, before: usize, after: usize) -> Op
     if glued || first.is_output() || linked(before, true) || linked(after, false) {
         return None;
     }
-    has_always(first, gst::PadDirection::Src)?;
-    has_always(second, gst::PadDirection::Sink)?;
+    if !has_always(first, gst::PadDirection::Src) || !has_always(second, gst::PadDirection::Sink) {
+        return None;
+    }
     let (first, name) = (&first.factory.text, &second.factory.text);
     let message = format!("there is no ! between {first} and {name}");
     Some(
@@ -50,15 +55,6 @@ fn missing_link(texts: &Texts, graph: &Graph, before: usize, after: usize) -> Op
             .error(second.factory.span, message)
             .help(format!("write ! {name}")),
     )
-}
-
-fn has_always(element: &Element, direction: gst::PadDirection) -> Option<()> {
-    let factory = factory(element)?;
-    let templates = templates(&factory, direction);
-    let mut always = templates.iter().map(gst::StaticPadTemplate::presence);
-    always
-        .any(|presence| presence == gst::PadPresence::Always)
-        .then_some(())
 }
 
 pub(super) fn templates(
@@ -95,6 +91,7 @@ fn check_link(texts: &Texts, graph: &Graph, link: &Link) -> Result<(), Diagnosti
         return Ok(());
     }
     let Some((word, filter)) = filter else {
+        let from = above(graph, link, from);
         if from.caps.can_intersect(&to.caps) {
             return Ok(());
         }
@@ -114,6 +111,26 @@ struct Side<'a> {
     factory: gst::ElementFactory,
     direction: gst::PadDirection,
     caps: gst::Caps,
+}
+
+/// What is behind tees and queues in the place of those.
+fn above<'a>(graph: &'a Graph, link: &Link, from: Side<'a>) -> Side<'a> {
+    let index = graph.element_at(&link.from);
+    let index = index.filter(|_| hands_on(from.element) && from.caps.is_any());
+    let deciding = index.and_then(|index| carried(graph, index));
+    let found = deciding.and_then(|carried| {
+        let element = carried.element?;
+        Some((element, factory(element)?, carried.caps))
+    });
+    match found {
+        Some((element, factory, caps)) => Side {
+            element,
+            factory,
+            caps,
+            ..from
+        },
+        None => from,
+    }
 }
 
 /// Nothing when it depends on more than is known.
@@ -146,7 +163,7 @@ fn side<'a>(
             ),
         };
         let span = match &end.node {
-            crate::description::syntax::Node::Named(name) => name.span,
+            Node::Named(name) => name.span,
             _ => element.factory.span,
         };
         return Err(texts.error(span, message).help(help));
@@ -170,7 +187,7 @@ fn side<'a>(
 }
 
 /// Whether `video_0` may be a pad of the template `video_%u`.
-fn fits(template: &str, pad: &str) -> bool {
+pub(super) fn fits(template: &str, pad: &str) -> bool {
     let mut rest = pad;
     for (index, part) in template.split('%').enumerate() {
         let fixed = match index {
@@ -231,18 +248,33 @@ fn unfit_filter(texts: &Texts, word: &Word, filter: &gst::Caps, side: &Side<'_>)
             let start = field.start + text.len() - text.trim_start().len();
             let span = word.span_of(start..start + text.trim().len());
             let by = self::field(field_name).map(|field| field.converter(&word.text[media]));
+            let by = by.filter(|by| by != name && converts(by, &filter_of(field_name, filter)));
             let convert = match (by, side.direction) {
                 (Some(by), gst::PadDirection::Sink) => format!("put {by} before {name}"),
                 (Some(by), _) => format!("put ! {by} between {name} and these caps"),
                 (None, _) => format!("gst-inspect-1.0 {name} lists what it {verb}"),
             };
-            let help = values(&side.caps, field_name, text).unwrap_or(convert);
-            return texts.error(span, message).help(help);
+            let help = values(&side.caps, field_name, text);
+            let help = help.or_else(|| limits(side, field_name, filter));
+            return texts.error(span, message).help(help.unwrap_or(convert));
+        }
+    }
+    // Or the first of several, if it would not fit alone either.
+    let (media, fields) = parts(&word.text);
+    for field in fields {
+        let text = word.text[field.clone()].split('=').next();
+        let help = limits(side, text.unwrap_or_default().trim(), filter);
+        if let Some(help) = help {
+            let message = format!(
+                "{name} {verb} nothing with {}",
+                word.text[field.clone()].trim()
+            );
+            return texts.error(word.span_of(field), message).help(help);
         }
     }
     let span = word.span_of(media.clone());
     let message = format!("{name} {verb} no {}", &word.text[media]);
-    let media = medias(&side.caps);
+    let media = some_medias(&side.caps);
     let near = nearest::nearest(&word.text, media.iter().map(String::as_str));
     let gives = side.direction == gst::PadDirection::Src;
     let help = match near {
@@ -253,6 +285,46 @@ fn unfit_filter(texts: &Texts, word: &Word, filter: &gst::Caps, side: &Side<'_>)
         None => format!("it {verb} {}", media.join(", ")),
     };
     texts.error(span, message).help(help)
+}
+
+/// Caps with no field but one.
+fn filter_of(field: &str, filter: &gst::CapsRef) -> gst::Caps {
+    let mut alone = filter.to_owned();
+    for structure in alone.make_mut().iter_mut() {
+        let names: Vec<String> = structure.fields().map(|name| name.to_string()).collect();
+        for other in names.iter().filter(|name| *name != field) {
+            structure.remove_field(other.as_str());
+        }
+    }
+    alone
+}
+
+/// Whether a converter, if it is there, gives such caps.
+fn converts(by: &str, filter: &gst::CapsRef) -> bool {
+    let factory = gst::ElementFactory::find(by);
+    factory.is_none_or(|factory| {
+        let templates = templates(&factory, gst::PadDirection::Src);
+        templates
+            .iter()
+            .any(|template| template.caps().can_intersect(filter))
+    })
+}
+
+/// What a number in caps may be at one side of a link, if it is outside of that.
+fn limits(side: &Side<'_>, field: &str, filter: &gst::CapsRef) -> Option<String> {
+    let wanted = filter.structure(0)?.get::<i32>(field).ok()?;
+    let mut ranges = side.caps.iter().filter_map(|structure| {
+        let range = structure.get::<gst::IntRange<i32>>(field).ok()?;
+        Some((range.min(), range.max()))
+    });
+    let (low, high) = ranges.next()?;
+    let outside = !(low..=high).contains(&wanted);
+    let verb = match side.direction {
+        gst::PadDirection::Src => "gives",
+        _ => "takes",
+    };
+    let name = &side.element.factory.text;
+    outside.then(|| format!("{name} {verb} {field} from {low} to {high}"))
 }
 
 /// Caps that what a file holds seldom meets, behind an element that gives it as it is.
@@ -310,11 +382,8 @@ fn values(caps: &gst::Caps, field: &str, text: &str) -> Option<String> {
     nearest::did_you_mean(wanted, values.iter().map(String::as_str))
 }
 
-/// The media types of caps.
-fn medias(caps: &gst::Caps) -> Vec<String> {
-    if caps.is_any() {
-        return vec!["anything".to_owned()];
-    }
+/// The media types of caps, each once.
+pub(super) fn medias(caps: &gst::Caps) -> Vec<String> {
     let mut medias: Vec<String> = Vec::new();
     for structure in caps.iter() {
         let name = structure.name().to_string();
@@ -322,15 +391,24 @@ fn medias(caps: &gst::Caps) -> Vec<String> {
             medias.push(name);
         }
     }
-    if medias.len() > 5 {
-        medias.truncate(5);
+    medias
+}
+
+/// The first of the media types of caps.
+fn some_medias(caps: &gst::Caps) -> Vec<String> {
+    if caps.is_any() {
+        return vec!["anything".to_owned()];
+    }
+    let mut medias = medias(caps);
+    if medias.len() > MAX_MEDIAS {
+        medias.truncate(MAX_MEDIAS);
         medias.push("…".to_owned());
     }
     medias
 }
 
 fn misfit(texts: &Texts, link: &Link, from: &Side<'_>, to: &Side<'_>) -> Diagnostic {
-    let (gives, takes) = (medias(&from.caps), medias(&to.caps));
+    let (gives, takes) = (some_medias(&from.caps), some_medias(&to.caps));
     let (first, second) = (&from.element.factory.text, &to.element.factory.text);
     if let Some(diagnostic) = differing_field(texts, link, from, to) {
         return diagnostic;
@@ -347,6 +425,8 @@ fn misfit(texts: &Texts, link: &Link, from: &Side<'_>, to: &Side<'_>) -> Diagnos
         || all(&gives, "audio/") && all(&takes, "video/")
     {
         "keep picture and sound in branches of their own".to_owned()
+    } else if [from, to].iter().all(|side| is_a(&side.factory, "Encoder")) {
+        format!("take one of the two encoders out, or put a tee before {first} for {second}")
     } else if rtp(&gives) {
         format!("put {} before {second}", depayloader(&takes))
     } else if rtp(&takes) && raw(&gives) {

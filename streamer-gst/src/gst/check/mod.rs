@@ -8,6 +8,7 @@ mod absent;
 mod caps;
 mod delay;
 mod elements;
+mod feeding;
 mod files;
 mod links;
 mod outputs;
@@ -66,6 +67,7 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     diagnostics.extend(properties::check(description));
     diagnostics.extend(caps::check(description));
     diagnostics.extend(links::check(description));
+    diagnostics.extend(feeding::check(description));
     diagnostics.extend(outputs::check(description));
     diagnostics.extend(delay::check(description));
     diagnostics

@@ -19,12 +19,30 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     for (index, output) in outputs.filter(|(_, element)| element.is_output()) {
         diagnostics.extend(check_output(texts, graph, index, output));
     }
+    // What stands in the place of an output is told as that.
+    let has_outputs = !description.outputs().is_empty();
     for element in &graph.elements {
+        let name = &element.factory.text;
+        let span = element.factory.span;
+        if has_outputs && SHOWING.contains(&name.as_str()) {
+            let error = texts.error(
+                span,
+                "a window or loudspeaker does not belong into a stream",
+            );
+            let help = format!(
+                "take ! {name} and the branch to it out, as streamer-gst import does by itself"
+            );
+            diagnostics.push(error.help(help));
+            continue;
+        }
+        let elsewhere = ELSEWHERE.iter().find(|(one, ..)| one == name);
+        if let Some((_, cause, cure)) = elsewhere.filter(|_| has_outputs) {
+            diagnostics.push(texts.error(span, *cause).help(*cure));
+            continue;
+        }
         let Some(factory) = factory(element) else {
             continue;
         };
-        let name = &element.factory.text;
-        let span = element.factory.span;
         if is_a(&factory, "Payloader") {
             let warning = texts.warning(
                 span,
@@ -39,17 +57,60 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     diagnostics
 }
 
+/// Sinks that show or play on the machine they run on.
+pub(super) const SHOWING: [&str; 26] = [
+    "aasink",
+    "alsasink",
+    "autoaudiosink",
+    "autovideosink",
+    "cacasink",
+    "d3d11videosink",
+    "directsoundsink",
+    "fbdevsink",
+    "fpsdisplaysink",
+    "glimagesink",
+    "gtk4paintablesink",
+    "gtkglsink",
+    "gtksink",
+    "jackaudiosink",
+    "kmssink",
+    "nv3dsink",
+    "nveglglessink",
+    "openalsink",
+    "oss4sink",
+    "osssink",
+    "osxaudiosink",
+    "osxvideosink",
+    "pulsesink",
+    "waylandsink",
+    "ximagesink",
+    "xvimagesink",
+];
+
+/// Elements that do nothing in a stream, why, and what to do.
+const ELSEWHERE: [(&str, &str, &str); 3] = [
+    (
+        "fdsrc",
+        "fdsrc reads standard input, which a stream does not have",
+        "write the source itself, as libcamerasrc, v4l2src or filesrc",
+    ),
+    ("playbin", PLAYS, DECODES),
+    ("playbin3", PLAYS, DECODES),
+];
+const PLAYS: &str = "this plays on this machine, and gives nothing that could be linked";
+const DECODES: &str = "write uridecodebin with the same uri in its place";
+
 /// What an output carries for sure, and where that is decided.
-struct Carried<'a> {
-    caps: gst::Caps,
-    element: Option<&'a Element>,
+pub(super) struct Carried<'a> {
+    pub(super) caps: gst::Caps,
+    pub(super) element: Option<&'a Element>,
     span: Span,
     /// Caps behind the encoder that say more.
     filters: Vec<(gst::Caps, &'a Word)>,
 }
 
 /// Goes up from an element to the first that says what it carries.
-fn carried(graph: &Graph, output: usize) -> Option<Carried<'_>> {
+pub(super) fn carried(graph: &Graph, output: usize) -> Option<Carried<'_>> {
     let mut filters = Vec::new();
     let mut index = output;
     // A loop of links would be endless.

@@ -6,10 +6,11 @@ use gstreamer as gst;
 
 use super::caps::{self, field};
 use super::elements::{class, factory, is_a};
-use super::values::{converted, doubt, parameter, unit};
+use super::links::{fits, templates};
+use super::values::{colour, converted, doubt, parameter, unit};
 use crate::description::nearest::nearest;
 use crate::description::syntax::{Element, Property};
-use crate::description::{Description, Diagnostic, Texts};
+use crate::description::{Description, Diagnostic, Severity, Span, Texts};
 
 const GLUED: &str = "there is no blank before this !";
 /// Most values listed in a message.
@@ -42,9 +43,24 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
             .collect();
         for property in &element.properties {
             let name = &property.name.text;
-            // Of a child that may not exist yet, or told already.
-            if name.contains("::") || property.value.unknown {
+            if property.value.unknown {
                 continue;
+            }
+            if let Some((pad, of_pad)) = name.split_once("::") {
+                let pads = pad_class(&factory, pad);
+                let missing = pads.filter(|class| class.find_property(of_pad).is_none());
+                diagnostics.extend(missing.map(|class| {
+                    let message = format!("{pad} has no property \"{of_pad}\"");
+                    let error = description.texts.error(property.name.span, message);
+                    error.help(meant(&class, pad, of_pad))
+                }));
+                continue;
+            }
+            if let Some(whole) = blanks_in_caps(&class, element, property) {
+                let message = "a blank ends these caps";
+                let error = description.texts.error(property.value.span, message);
+                diagnostics.push(error.help(format!("write {whole}")));
+                break;
             }
             let found = match class.find_property(name) {
                 Some(pspec) => repeated(&description.texts, element, property, &pspec)
@@ -63,7 +79,16 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
                 }
                 None => {
                     let error = unknown(&description.texts, element, property);
-                    Some(error.help(meant(&class, element, property)))
+                    Some(error.help(match name.as_str() {
+                        "caps" => {
+                            let caps = property.value.text.replace(", ", ",");
+                            format!(
+                                "caps stand between two !: {} ! {caps} ! …",
+                                element.factory.text
+                            )
+                        }
+                        _ => meant(&class, &element.factory.text, name),
+                    }))
                 }
             };
             let glued = found.as_ref().is_some_and(|found| found.message == GLUED);
@@ -75,6 +100,64 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
         }
     }
     diagnostics
+}
+
+/// Where numbers out of range stand: GStreamer leaves them out, but not without a warning of GLib.
+pub(super) fn out_of_range(description: &Description) -> Vec<Span> {
+    let elements = description.graph.elements.iter();
+    let properties = elements.filter_map(|element| Some((element, class(&factory(element)?)?)));
+    let outside = properties.flat_map(|(element, class)| {
+        element.properties.iter().filter_map(move |property| {
+            let pspec = class.find_property(&property.name.text)?;
+            let text = unescaped(&property.value.argument());
+            let value = glib::Value::deserialize_with_pspec(&text, &pspec).ok()?;
+            let (.., inside) = range(&pspec, Some(&value))?;
+            (!inside).then(|| property.name.span.to(property.value.span))
+        })
+    });
+    outside.collect()
+}
+
+/// The class of the pads of that name, which an element may get only later.
+fn pad_class(
+    factory: &gst::ElementFactory,
+    pad: &str,
+) -> Option<glib::object::ClassRef<'static, glib::Object>> {
+    let element = glib::object::Class::<gst::Element>::from_type(factory.element_type())?;
+    let templates = templates(factory, gst::PadDirection::Sink);
+    let template = templates
+        .iter()
+        .find(|one| fits(one.name_template(), pad))?;
+    let kind = element.pad_template(template.name_template())?;
+    glib::object::Class::<glib::Object>::from_type(kind.property::<glib::Type>("gtype"))
+}
+
+/// `caps="video/x-raw,width=640"` for caps with a comma at the end whose fields stand behind it.
+fn blanks_in_caps(
+    class: &glib::object::ClassRef<'_, glib::Object>,
+    element: &Element,
+    property: &Property,
+) -> Option<String> {
+    let pspec = class.find_property(&property.name.text)?;
+    let is_caps = pspec.value_type() == gst::Caps::static_type();
+    let mut whole = property
+        .value
+        .text
+        .strip_suffix(',')
+        .filter(|_| is_caps)?
+        .to_owned();
+    let behind = element.properties.iter();
+    for field in behind
+        .skip_while(|other| !std::ptr::eq(*other, property))
+        .skip(1)
+    {
+        let value = field.value.text.trim_end_matches(',');
+        whole.push_str(&format!(",{}={value}", field.name.text));
+        if value == field.value.text {
+            return Some(format!("{}=\"{whole}\"", property.name.text));
+        }
+    }
+    None
 }
 
 /// A property that is given a second time.
@@ -128,7 +211,11 @@ fn into_caps(element: &Element, factory: &gst::ElementFactory, fields: &[&Proper
     });
     let mut caps = media.to_owned();
     for field in fields {
-        caps.push_str(&format!(",{}={}", field.name.text, field.value.text));
+        caps.push_str(&format!(
+            ",{}={}",
+            field.name.text,
+            field.value.text.trim_end_matches(',')
+        ));
     }
     let there = match is_a(factory, "Encoder") || is_a(factory, "Sink") {
         true => format!("{by} ! {caps} ! {name}"),
@@ -139,16 +226,7 @@ fn into_caps(element: &Element, factory: &gst::ElementFactory, fields: &[&Proper
 }
 
 /// What may have been meant by a property that an element does not have.
-fn meant(
-    class: &glib::object::ClassRef<'_, glib::Object>,
-    element: &Element,
-    property: &Property,
-) -> String {
-    let (factory, name) = (&element.factory.text, property.name.text.as_str());
-    if name == "caps" {
-        let caps = property.value.text.replace(", ", ",");
-        return format!("caps stand between two !: {factory} ! {caps} ! …");
-    }
+fn meant(class: &glib::object::ClassRef<'_, glib::Object>, factory: &str, name: &str) -> String {
     let properties = class.list_properties();
     let names = properties.iter().map(|pspec| pspec.name());
     let mut synonyms = SYNONYMS.iter().filter(|(from, _)| *from == name);
@@ -195,6 +273,11 @@ fn value(
             let help = format!("write {name}={before} ! {after}");
             return Some(texts.error(span, GLUED).help(help.trim_end()));
         }
+        let number = range(pspec, None).and_then(|_| colour(shown));
+        if let Some(number) = number {
+            let error = texts.error(span, "a colour is a number");
+            return Some(error.help(format!("write {name}={number}")));
+        }
         if let Some(parameter) = parameter(shown) {
             let message = format!("{shown} is no parameter");
             return Some(
@@ -220,11 +303,20 @@ fn value(
     if let Some((low, high, false)) = range(pspec, Some(&read)) {
         let message = format!("{shown} is out of range, and GStreamer leaves it out");
         let counts = unit(blurb).map_or(String::new(), |(unit, _)| format!(" {unit}"));
-        let help = format!("{name} goes from {low} to {high}{counts}");
+        let mut help = format!("{name} goes from {low} to {high}{counts}");
+        let (least, number) = (low.parse::<f64>(), shown.parse::<f64>());
+        if let (" bit/s", Ok(least), Ok(number)) = (counts.as_str(), least, number) {
+            if number > 0.0 && number < least && number * 1e3 >= least {
+                help = format!("{help}; write {name}={} if you meant kbit/s", number * 1e3);
+            }
+        }
         return Some(texts.warning(span, message).help(help));
     }
-    let (message, help) = doubt(&element.factory.text, name, shown, blurb)?;
-    Some(texts.warning(span, message).help(help))
+    let (severity, message, help) = doubt(&element.factory.text, name, shown, blurb)?;
+    Some(match severity {
+        Severity::Error => texts.error(span, message).help(help),
+        Severity::Warning => texts.warning(span, message).help(help),
+    })
 }
 
 /// What a property takes, if that can be said in two words, and what may have been meant.
@@ -237,7 +329,13 @@ fn wanted(pspec: &glib::ParamSpec, shown: &str) -> (Option<&'static str>, Option
         } else {
             ""
         };
-        match nearest(shown, values.iter().copied()) {
+        let digits = |text: &str| {
+            text.chars()
+                .filter(char::is_ascii_digit)
+                .collect::<String>()
+        };
+        let near = nearest(shown, values.iter().copied());
+        match near.filter(|near| digits(near) == digits(shown)) {
             Some(near) => Some(format!("did you mean {near}?")),
             None => Some(format!("it is one of {listed}{more}")),
         }

@@ -2,15 +2,19 @@
 
 use gstreamer as gst;
 
+use super::properties::out_of_range;
 use crate::description::syntax::{Element, Link, Node};
-use crate::description::{Description, Diagnostic, Span};
+use crate::description::{Description, Diagnostic, Place, Severity, Span, Word};
 
 /// Builds the pipeline.
 ///
 /// # Errors
 /// GStreamer's first objection, at the best place that can be told.
 pub(in crate::gst) fn launch(description: &Description) -> Result<gst::Element, Diagnostic> {
-    let arguments = description.arguments();
+    let outside = out_of_range(description);
+    let left_out = |word: &&Word| !outside.iter().any(|property| property.meets(word.span));
+    let arguments = description.words.iter().filter(left_out);
+    let arguments: Vec<String> = arguments.map(Word::argument).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     gst::parse::launchv_full(&words, None, gst::ParseFlags::FATAL_ERRORS)
         .map_err(|error| placed(description, error.message()))
@@ -19,7 +23,7 @@ pub(in crate::gst) fn launch(description: &Description) -> Result<gst::Element, 
 /// A message of the parser with a place. It names elements `vp8enc0` as it numbered them, which
 /// counts all pipelines of the process, so only the kind of element is sure.
 fn placed(description: &Description, message: &str) -> Diagnostic {
-    let whole = |words: &[crate::description::Word]| match words {
+    let whole = |words: &[Word]| match words {
         [first, .., last] => Some(first.span.to(last.span)),
         [only] => Some(only.span),
         [] => None,
@@ -51,11 +55,7 @@ fn placed(description: &Description, message: &str) -> Diagnostic {
         });
     match place {
         Some(span) => description.texts.error(span, message).maybe_help(pads),
-        None => Diagnostic::new(
-            crate::description::Place::of_file(&description.path),
-            crate::description::Severity::Error,
-            message,
-        ),
+        None => Diagnostic::new(Place::of_file(&description.path), Severity::Error, message),
     }
 }
 

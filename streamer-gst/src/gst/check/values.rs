@@ -1,6 +1,8 @@
 //! Values of properties that were written with a habit from elsewhere: units, addresses where paths
 //! belong, parameters in other signs.
 
+use crate::description::Severity;
+
 /// What a property counts, by what its description says, and how many of it make one bit, one
 /// second or one whole.
 const UNITS: [(&str, &str, f64); 9] = [
@@ -36,6 +38,9 @@ const MULTIPLES: [(&str, f64); 14] = [
 /// Most that is plausible of a property that counts kbit/s.
 const MAX_KILOBITS: f64 = 100_000.0;
 
+/// Least that is plausible of a picture's bitrate that counts bit/s.
+const MIN_BITS: f64 = 20_000.0;
+
 /// The unit of a property, by its description.
 pub(super) fn unit(blurb: &str) -> Option<(&'static str, f64)> {
     let blurb = blurb.to_lowercase();
@@ -58,14 +63,16 @@ pub(super) fn converted(shown: &str, blurb: &str, whole: bool) -> Option<String>
     }
 }
 
-/// Why a value is not what was meant although GStreamer takes it, and what to write.
+/// Why a value is not what was meant although GStreamer takes it, and what to write. It is an error
+/// where nothing can come of it.
 pub(super) fn doubt(
     factory: &str,
     name: &str,
     shown: &str,
     blurb: &str,
-) -> Option<(String, String)> {
-    let fault = |cause: &str, cure: String| Some((cause.to_owned(), cure));
+) -> Option<(Severity, String, String)> {
+    let fault = |cause: &str, cure: String| Some((Severity::Error, cause.to_owned(), cure));
+    let doubt = |cause: String, cure: String| Some((Severity::Warning, cause, cure));
     let (drive, _) = shown.split_once(':').unwrap_or_default();
     let number = shown.parse::<f64>().ok();
     match (factory, name) {
@@ -96,13 +103,33 @@ pub(super) fn doubt(
             "device is a file, not a number",
             format!("write device=/dev/video{shown}; streamer-gst devices lists them"),
         ),
-        (_, "bitrate") if unit(blurb)?.0 == "kbit/s" && number? >= MAX_KILOBITS => fault(
-            &format!(
+        (_, "target-bitrate") | ("openh264enc", "bitrate")
+            if unit(blurb)?.0 == "bit/s" && (1.0..MIN_BITS).contains(&number?) =>
+        {
+            doubt(
+                format!("{name} counts bit/s, and this is {} kbit/s", number? / 1e3),
+                format!("write {name}={} if you meant kbit/s", number? * 1e3),
+            )
+        }
+        (_, "bitrate") if unit(blurb)?.0 == "kbit/s" && number? >= MAX_KILOBITS => doubt(
+            format!(
                 "bitrate counts kbit/s, and this is {} Gbit/s",
                 number? / 1e6
             ),
             format!("write bitrate={} if you meant bit/s", number? / 1e3),
         ),
+        _ => None,
+    }
+}
+
+/// `0xffff0000` for the colour `#FF0000`.
+pub(super) fn colour(shown: &str) -> Option<String> {
+    let digits = shown.strip_prefix('#')?.to_lowercase();
+    let hexadecimal = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    match digits.len() {
+        6 if hexadecimal => Some(format!("0xff{digits}")),
+        // Of the web, where opacity comes last.
+        8 if hexadecimal => Some(format!("0x{}{}", &digits[6..], &digits[..6])),
         _ => None,
     }
 }

@@ -73,7 +73,16 @@ impl Import {
 /// The description of a line, and what of the line is not in it.
 fn import(line: &str) -> Result<(String, Vec<Diagnostic>), Vec<Diagnostic>> {
     let line = line.trim_start().trim_start_matches("$ ");
-    let (_, words) = description::line_words(&line.replace("\\\n", " "))?;
+    let (texts, words) = description::line_words(&line.replace("\\\n", " "))?;
+    // `gst-inspect-1.0 x264enc` has words that look like a pipeline.
+    if let Some(first) = words
+        .first()
+        .filter(|word| words::is_other_program(&word.text))
+    {
+        let message = format!("{} runs no pipeline", first.text);
+        let error = texts.error(first.span, message);
+        return Err(vec![error.help("give the line of gst-launch-1.0")]);
+    }
     let words = words::of_pipeline(words.into_iter().map(|word| word.text).collect());
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
     let sketch = description::sketch(&words.join(" "))?;
@@ -335,6 +344,20 @@ mod tests {
         ] {
             let line = format!("videotestsrc ! {line} ! filesink");
             assert_eq!(imported(&line), format!("videotestsrc ! {wanted} ! =video"));
+        }
+    }
+
+    #[test]
+    fn a_line_of_another_program_is_refused() {
+        for line in [
+            "gst-inspect-1.0 x264enc",
+            "/usr/bin/gst-discoverer-1.0 a.mp4",
+        ] {
+            let refused = import(line).unwrap_err();
+            assert!(
+                refused[0].to_string().contains("runs no pipeline"),
+                "{line}"
+            );
         }
     }
 

@@ -27,6 +27,13 @@ pub(super) fn of_pipeline(words: Vec<String>) -> Vec<String> {
     without_players(words)
 }
 
+/// Whether a word is a program of GStreamer that runs no such line.
+pub(super) fn is_other_program(word: &str) -> bool {
+    let name = Path::new(word).file_name().unwrap_or_default();
+    let name = name.to_string_lossy();
+    name.starts_with("gst-") && name.ends_with("-1.0") && !name.starts_with("gst-launch")
+}
+
 /// Between the program with variables before it and what the shell does with its output.
 fn without_program(mut words: Vec<String>) -> Vec<String> {
     let is_program = |word: &String| {

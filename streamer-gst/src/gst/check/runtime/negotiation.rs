@@ -6,10 +6,10 @@ use gstreamer as gst;
 
 use super::{Names, pipeline_of};
 use crate::description::syntax::Link;
-use crate::description::{Diagnostic, Span};
+use crate::description::{Diagnostic, Span, Word};
 use crate::gst::check::caps::{parse, parts};
 use crate::gst::check::elements::{factory, is_a};
-use crate::gst::check::links::templates;
+use crate::gst::check::links::{medias, templates};
 
 /// A link of the description in the running pipeline.
 struct Joint<'a> {
@@ -164,7 +164,7 @@ fn leads_to(names: &Names, pad: &gst::Pad, element: &gst::Element) -> bool {
 struct Wanted {
     caps: gst::Caps,
     /// The caps word and what stands before it in its text.
-    word: Option<crate::description::Word>,
+    word: Option<Word>,
 }
 
 /// What the link and the element behind it ask for.
@@ -335,17 +335,6 @@ fn unknown(names: &Names, joint: &Joint<'_>) -> Diagnostic {
     texts.error(to.factory.span, message).help(help)
 }
 
-fn medias(caps: &gst::Caps) -> Vec<String> {
-    let mut medias: Vec<String> = Vec::new();
-    for structure in caps.iter() {
-        let name = structure.name().to_string();
-        if !medias.contains(&name) {
-            medias.push(name);
-        }
-    }
-    medias
-}
-
 /// The names of all fields, each once.
 fn fields(caps: &gst::Caps) -> Vec<String> {
     let mut fields: Vec<String> = Vec::new();
@@ -389,7 +378,7 @@ fn value(caps: &gst::Caps, field: &str) -> Option<String> {
 }
 
 /// Where a field stands in caps.
-fn field_of(word: &crate::description::Word, field: &str) -> Option<Span> {
+fn field_of(word: &Word, field: &str) -> Option<Span> {
     let (_, fields) = parts(&word.text);
     fields.into_iter().find_map(|range| {
         let text = &word.text[range.clone()];
