@@ -143,6 +143,10 @@ impl Description {
         let (params, faults) = params(&texts, lexed.uses, directives.helps);
         diagnostics.extend(faults);
         let (graph, faults) = syntax::graph(&texts, &lexed.words);
+        if faults.iter().any(|f| f.message == syntax::OTHER_LANGUAGE) {
+            // What else is told of it follows from that.
+            diagnostics.clear();
+        }
         // What comes out of a missing part is not worth telling.
         if !reading.incomplete {
             diagnostics.extend(faults);

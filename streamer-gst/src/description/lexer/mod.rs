@@ -100,6 +100,14 @@ pub(super) fn words(
     lexer.lexed
 }
 
+/// `element name=value` for `element(name=value)`.
+fn call(source: &str) -> Option<String> {
+    let (name, properties) = source.strip_suffix(')')?.split_once('(')?;
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    let plain = properties.contains('=') && !properties.contains(['(', ')']);
+    (is_name && plain).then(|| format!("{name} {}", properties.replace(',', " ")))
+}
+
 impl Lexer<'_> {
     fn peek(&self) -> Option<char> {
         self.characters.get(self.at).map(|c| c.value)
@@ -183,6 +191,12 @@ impl Lexer<'_> {
                 word.unknown = true;
                 let message = "a ; does not belong at the end";
                 self.error(character.span, message, "take it out");
+                return self.lexed.words.push(word);
+            }
+            if let Some(written) = call(source) {
+                word.unknown = true;
+                let message = "properties stand behind an element, without brackets";
+                self.error(word.span, message, &format!("write {written}"));
                 return self.lexed.words.push(word);
             }
             let whole = whole.replace("; ", ";");

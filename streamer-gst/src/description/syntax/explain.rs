@@ -49,6 +49,7 @@ pub(super) fn bad(texts: &Texts, graph: &Graph, word: &Word) -> (String, String)
     } else if plain.starts_with('-') {
         let help = match plain.trim_start_matches('-') {
             property if property.contains('=') => format!("write {property}"),
+            "preset" => "write speed-preset=VALUE for x264enc, or leave it out".to_owned(),
             name if name.len() > 2 => {
                 format!("write {name}=VALUE if it is a property, or leave it out")
             }

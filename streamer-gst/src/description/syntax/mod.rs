@@ -16,6 +16,20 @@ pub(super) use rules::check;
 
 /// What is told of fields behind a blank.
 const BLANK: &str = "a blank ends the caps before this";
+/// What is told of text in another language, once for all of it.
+pub(super) const OTHER_LANGUAGE: &str = "this is another language than that of gst-launch";
+/// What commands of ffmpeg, programs in Python and JavaScript, and files of Docker begin with.
+const LANGUAGES: [&str; 9] = [
+    "ffmpeg",
+    "import",
+    "from",
+    "FROM",
+    "services:",
+    "version:",
+    "const",
+    "let",
+    "var",
+];
 /// What text in JSON or HTML begins with; the rest of it need not be read.
 const FOREIGN: [char; 3] = ['{', '[', '<'];
 
@@ -159,13 +173,11 @@ pub(super) fn graph(texts: &Texts, words: &[Word]) -> (Graph, Vec<Diagnostic>) {
     };
     for token in tokens(words) {
         if let (Token::Bad(word) | Token::Element(word), []) = (&token, &*parser.graph.elements) {
-            if word.text == "ffmpeg" || word.text.len() > 1 && word.text.starts_with(FOREIGN) {
-                let message = "this is another language than that of gst-launch";
-                parser.error(
-                    word.span,
-                    message,
-                    "write elements, and a ! between two of them",
-                );
+            let text = word.text.as_str();
+            if LANGUAGES.contains(&text) || text.len() > 1 && text.starts_with(FOREIGN) {
+                let help = "write elements, and a ! between two of them; streamer-gst import takes \
+                            a line of gst-launch";
+                parser.error(word.span, OTHER_LANGUAGE, help);
                 break;
             }
         }

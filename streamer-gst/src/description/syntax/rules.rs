@@ -75,7 +75,16 @@ fn references(texts: &Texts, graph: &Graph) -> Vec<Diagnostic> {
             false => {
                 let whole = end.pad.as_ref().map(|pad| name.span.to(pad.span));
                 let quoted = whole.and_then(|whole| graph.in_quotes(texts, whole));
-                match (did_you_mean(&name.text, known), quoted) {
+                // `mixer.` for name=mix.
+                let longer = |known: &&str| {
+                    known.len() > 2
+                        && (name.text.starts_with(known) || known.starts_with(&*name.text))
+                };
+                let near = did_you_mean(&name.text, known.clone()).or_else(|| {
+                    let near = known.clone().find(longer)?;
+                    Some(format!("did you mean {near}?"))
+                });
+                match (near, quoted) {
                     (None, Some(quoted)) => texts
                         .error(
                             whole.unwrap_or(name.span),
@@ -98,6 +107,16 @@ fn references(texts: &Texts, graph: &Graph) -> Vec<Diagnostic> {
         });
     }
     diagnostics
+}
+
+/// What the name of a tee that is no output may have been meant for.
+fn output_near(name: &str) -> String {
+    let joined = name.replace(['-', '.'], "_");
+    match did_you_mean(name, ["video", "audio"]) {
+        Some(near) => near,
+        None if super::super::is_output_name(&joined) => format!("write name={joined}"),
+        None => "outputs are named video, audio, or video_SUFFIX".to_owned(),
+    }
 }
 
 /// What to write in the place of a sink, by what the names before it say.
@@ -158,7 +177,10 @@ fn outputs(texts: &Texts, graph: &Graph, end: Option<Span>) -> Vec<Diagnostic> {
             continue;
         };
         let factory = &element.factory.text;
-        if super::super::is_output_name(name) {
+        if factory != "tee" && factory.eq_ignore_ascii_case("tee") {
+            // Told where elements are known.
+            found = true;
+        } else if super::super::is_output_name(name) {
             diagnostics.push(
                 texts
                     .error(
@@ -174,9 +196,7 @@ fn outputs(texts: &Texts, graph: &Graph, end: Option<Span>) -> Vec<Diagnostic> {
             diagnostics.push(
                 texts
                     .error(span, format!("the tee {name} is no output"))
-                    .help(did_you_mean(name, ["video", "audio"]).unwrap_or_else(|| {
-                        "outputs are named video, audio, or video_SUFFIX".to_owned()
-                    })),
+                    .help(output_near(name)),
             );
             found = true;
         }

@@ -70,13 +70,12 @@ const FOREIGN: [(&str, &str); 13] = [
 ];
 
 /// Names out of old books, and what became of them.
-const RENAMED: [(&str, &str); 6] = [
+const RENAMED: [(&str, &str); 5] = [
     ("ffmpegcolorspace", "videoconvert"),
     ("decodebin2", "decodebin"),
     ("playbin2", "playbin"),
     ("gstrtpbin", "rtpbin"),
     ("ffdec_h264", "avdec_h264"),
-    ("vp8encoder", "vp8enc"),
 ];
 
 /// Elements of other systems, and what does their work on every machine.
@@ -163,7 +162,17 @@ pub(super) fn near(name: &str) -> Option<String> {
     let registry = gst::Registry::get();
     let installed = registry.features(gst::ElementFactory::static_type());
     let installed: Vec<_> = installed.iter().map(|feature| feature.name()).collect();
-    let near = nearest::did_you_mean(name, installed.iter().map(|name| name.as_str()));
+    let all = || installed.iter().map(|name| name.as_str());
+    // `vp8encoder` for vp8enc.
+    let whole = all().find(|short| {
+        ["oder", "oding"]
+            .iter()
+            .any(|end| name.strip_suffix(end) == Some(short))
+    });
+    let near = match whole {
+        Some(whole) => Some(format!("did you mean {whole}?")),
+        None => nearest::did_you_mean(name, all()),
+    };
     near.or_else(|| {
         let near = nearest::nearest(name, known())?;
         let package = package_of(near).unwrap_or_default();

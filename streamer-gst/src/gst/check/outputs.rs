@@ -7,7 +7,7 @@ use super::caps::{parse, parts};
 use super::elements::{factory, is_a};
 use super::links::templates;
 use crate::description::syntax::{Element, Graph};
-use crate::description::{Description, Diagnostic, Span, Texts, Word};
+use crate::description::{Description, Diagnostic, Span, Texts, Word, is_output_name};
 
 /// What can be sent.
 pub(super) const SENT: [&str; 4] = ["video/x-vp8", "video/x-vp9", "video/x-h264", "audio/x-opus"];
@@ -21,7 +21,7 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
     }
     // What stands in the place of an output is told as that.
     let has_outputs = !description.outputs().is_empty();
-    for element in &graph.elements {
+    for (index, element) in graph.elements.iter().enumerate() {
         let name = &element.factory.text;
         let span = element.factory.span;
         if has_outputs && SHOWING.contains(&name.as_str()) {
@@ -48,8 +48,16 @@ pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
                 span,
                 format!("{name} makes RTP, which outputs do by themselves"),
             );
-            diagnostics.push(warning.help("take it out, with everything behind it"));
-        } else if is_a(&factory, "Sink") {
+            let behind = graph.links_from(index).find_map(|link| {
+                let next = &graph.elements[graph.element_at(&link.to)?];
+                let depayloads = self::factory(next).is_some_and(|f| is_a(&f, "Depayloader"));
+                depayloads.then_some(&next.factory.text)
+            });
+            diagnostics.push(match behind {
+                Some(depayloader) => warning.help(format!("take it out, with {depayloader}")),
+                None => warning.help("take it out, with everything behind it"),
+            });
+        } else if is_a(&factory, "Sink") && !(element.name().is_some_and(is_output_name)) {
             let warning = texts.warning(span, format!("{name} plays or stores on this machine"));
             diagnostics.push(warning.help("browsers get what the outputs carry; take it out"));
         }

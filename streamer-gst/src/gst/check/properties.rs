@@ -16,7 +16,15 @@ const GLUED: &str = "there is no blank before this !";
 /// Most values listed in a message.
 const MAX_LISTED: usize = 16;
 /// Properties that some elements call so and others so.
-const SYNONYMS: [(&str, &str); 7] = [
+const SYNONYMS: [(&str, &str); 15] = [
+    ("display", "display-name"),
+    ("font", "font-desc"),
+    ("max-keyframe-distance", "keyframe-max-dist"),
+    ("keyint", "key-int-max"),
+    ("keyint", "keyframe-max-dist"),
+    ("gop-size", "key-int-max"),
+    ("gop-size", "keyframe-max-dist"),
+    ("preset", "speed-preset"),
     ("uri", "location"),
     ("location", "uri"),
     ("url", "uri"),
