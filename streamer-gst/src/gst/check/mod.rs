@@ -10,6 +10,7 @@ mod delay;
 mod elements;
 mod feeding;
 mod files;
+mod filters;
 mod links;
 mod outputs;
 mod packages;
