@@ -21,6 +21,8 @@ const PROGRAMS: [&str; 4] = ["rusticast", "signaling", "streamer-gst", "front"];
 const PARAMETERS: &str = "parameters";
 /// The default of [`SettingsFile::config`]: nothing is missing when there is no such file.
 const DEFAULT: &str = "rusticast.toml";
+/// The flag that names the file.
+const CONFIG: &str = "config";
 
 /// The flag that names the file.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -70,6 +72,29 @@ impl SettingsFile {
         }
         Ok(values)
     }
+
+    /// What the file says for programs, as `program.flag`, to see whether that has changed; they
+    /// read it at their start with [`parse`]. None when there is no such file.
+    ///
+    /// # Errors
+    /// One line with the place of what cannot be read.
+    pub fn flags(&self) -> Result<BTreeMap<String, String>, String> {
+        let Some(text) = read(&self.config)? else {
+            return Ok(BTreeMap::new());
+        };
+        let text = Text {
+            path: &self.config,
+            text: &text,
+        };
+        let mut flags = BTreeMap::new();
+        for program in PROGRAMS {
+            for (flag, _, place) in text.table(program)? {
+                let written = text.text.get(place).unwrap_or_default();
+                flags.insert(format!("{program}.{flag}"), written.to_owned());
+            }
+        }
+        Ok(flags)
+    }
 }
 
 /// Reads the flags of a program that has a [`SettingsFile`] among them; ends the process with one
@@ -104,8 +129,8 @@ fn chosen(command: &Command, arguments: &[OsString]) -> Option<(PathBuf, bool)> 
     let matches = command.try_get_matches_from(arguments).ok()?;
     let mut at: &ArgMatches = &matches;
     loop {
-        if let Ok(Some(path)) = at.try_get_one::<PathBuf>("config") {
-            let source = at.value_source("config");
+        if let Ok(Some(path)) = at.try_get_one::<PathBuf>(CONFIG) {
+            let source = at.value_source(CONFIG);
             return Some((path.clone(), source != Some(ValueSource::DefaultValue)));
         }
         at = at.subcommand()?.1;
@@ -142,6 +167,9 @@ fn with_defaults(command: Command, text: &Text<'_>) -> Result<Command, String> {
 
 /// Whether a program takes these values for a flag: clap's own word on it.
 fn judge(command: &Command, flag: &str, values: &[String]) -> Result<(), String> {
+    if flag == CONFIG {
+        return Err("a settings file names no other one; --config does".to_owned());
+    }
     let Some(command) = having(command, flag) else {
         let name = command.get_name();
         return Err(format!(
@@ -157,7 +185,9 @@ fn judge(command: &Command, flag: &str, values: &[String]) -> Result<(), String>
         (None, _) => return Err(format!("{flag} is true or false")),
     };
     let line = [vec![command.get_name().to_owned()], line].concat();
-    let judged = command.clone().try_get_matches_from(line);
+    // The command line will have what else it must have.
+    let alone = command.clone().mut_args(|arg| arg.required(false));
+    let judged = alone.try_get_matches_from(line);
     judged.map(drop).map_err(|error| {
         let told = error.to_string();
         let first = told.lines().next().unwrap_or_default();
@@ -212,7 +242,8 @@ impl<'a> Text<'a> {
             let known = PROGRAMS.contains(&own) || own == PARAMETERS;
             let DeValue::Table(table) = value.into_inner() else {
                 let why = format!("\"{own}\" belongs below [PROGRAM]");
-                return Err(self.at(key.span(), &format!("{why}, as [rusticast]")));
+                let help = format!("as [rusticast], or below [{PARAMETERS}]");
+                return Err(self.at(key.span(), &format!("{why}, {help}")));
             };
             if !known {
                 let tables = PROGRAMS.map(|name| format!("[{name}]")).join(", ");
@@ -277,7 +308,17 @@ mod tests {
     #[command(name = "streamer-gst")]
     enum Several {
         Run(One),
-        Other { what: String },
+        Other {
+            what: String,
+        },
+        Check {
+            #[command(flatten)]
+            file: SettingsFile,
+            #[arg(required = true)]
+            files: Vec<String>,
+            #[arg(long)]
+            json: bool,
+        },
     }
 
     struct Written {
@@ -336,6 +377,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_command_must_have_is_not_asked_of_the_file() {
+        let file = Written::new("[streamer-gst]\njson = true\n");
+        let parsed: Several = file.parse(&["streamer-gst", "check", "a.launch"]).unwrap();
+        assert!(
+            matches!(parsed, Several::Check { json: true, files, .. } if files == ["a.launch"])
+        );
+    }
+
+    #[test]
+    fn flags_are_seen_to_change_and_parameters_are_none() {
+        let flags = |text: &str| {
+            let file = Written::new(text);
+            let config = PathBuf::from(file.path());
+            SettingsFile { config }.flags().unwrap()
+        };
+        assert!(flags("[parameters]\na = 1\n").is_empty());
+        let one = flags("[front]\nhttp = 'a'\n");
+        assert_eq!(one, flags("[parameters]\na = 1\n[front]\nhttp = 'a'\n"));
+        assert_ne!(one, flags("[front]\nhttp = 'b'\n"));
+    }
+
+    #[test]
     fn parameters_are_common_or_of_one_stream() {
         let file = Written::new(ALL);
         let config = PathBuf::from(file.path());
@@ -358,6 +421,14 @@ mod tests {
             (
                 "[front]\ninsecure = 'no'\n",
                 "s.toml:2:12: insecure is true or false",
+            ),
+            (
+                "fps = 3\n",
+                "\"fps\" belongs below [PROGRAM], as [rusticast], or below [parameters]",
+            ),
+            (
+                "[front]\nconfig = 'x'\n",
+                "s.toml:2:10: a settings file names no other one",
             ),
             ("[front]\nname = {}\n", "s.toml:2:8: write a text, a number"),
             ("[front\n", "s.toml:1:7: "),

@@ -17,7 +17,20 @@ pub struct Parameters {
     given: Values,
     file: Option<SettingsFile>,
     of_file: Values,
+    /// What the settings file says for programs.
+    flags: Values,
+    /// What was wrong with the settings file at last.
+    fault: Option<String>,
     environment: bool,
+}
+
+/// What is new in the settings file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// Values of parameters.
+    pub(super) values: bool,
+    /// Flags, which a program reads only at its start.
+    pub(super) flags: bool,
 }
 
 type Values = BTreeMap<String, String>;
@@ -46,23 +59,30 @@ impl Parameters {
         Ok(self)
     }
 
-    /// Takes what the settings file says now. After an error everything is as before.
+    /// Takes what the settings file says now. After an error everything is as before, and the
+    /// same error is told but once.
     ///
     /// # Errors
     /// As for [`Parameters::settings`].
-    pub(super) fn read_again(&mut self) -> Result<(), String> {
+    pub(super) fn read_again(&mut self) -> Result<Settings, String> {
         let Some(file) = &self.file else {
-            return Ok(());
+            return Ok(Settings::default());
         };
-        let values = file.parameters()?;
-        if let Some(key) = values.keys().find(|key| !is_key(key)) {
-            let file = file.config.display();
-            return Err(format!(
-                "{file}: [parameters] has \"{key}\", which is no name of a parameter"
-            ));
+        match read(file) {
+            Ok((values, flags)) => {
+                let news = Settings {
+                    values: self.of_file != values,
+                    flags: self.flags != flags,
+                };
+                (self.of_file, self.flags, self.fault) = (values, flags, None);
+                Ok(news)
+            }
+            Err(error) if self.fault.as_ref() == Some(&error) => Ok(Settings::default()),
+            Err(error) => {
+                self.fault = Some(error.clone());
+                Err(error)
+            }
         }
-        self.of_file = values;
-        Ok(())
     }
 
     /// The settings file.
@@ -137,6 +157,18 @@ impl Parameters {
                 value.flatten().filter(|value| !value.is_empty())
             })
     }
+}
+
+/// The values and the flags of a settings file.
+fn read(file: &SettingsFile) -> Result<(Values, Values), String> {
+    let values = file.parameters()?;
+    if let Some(key) = values.keys().find(|key| !is_key(key)) {
+        let file = file.config.display();
+        return Err(format!(
+            "{file}: [parameters] has \"{key}\", which is no name of a parameter"
+        ));
+    }
+    Ok((values, file.flags()?))
 }
 
 fn unused<'a>(
