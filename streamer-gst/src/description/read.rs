@@ -47,10 +47,7 @@ pub(super) fn read(path: &Path) -> Reading {
     reading.files.push(path.to_owned());
     match load(path) {
         Ok(text) => reading.file(path, &text),
-        Err(why) => {
-            let error = Diagnostic::new(Place::of_file(path), Severity::Error, why);
-            reading.diagnostics.push(error);
-        }
+        Err(unread) => reading.diagnostics.push(unread.diagnostic()),
     }
     reading
 }
@@ -63,20 +60,88 @@ pub(super) fn read_text(path: &Path, text: &str) -> Reading {
     reading
 }
 
-fn load(path: &Path) -> Result<String, String> {
+/// Why a file cannot be read.
+struct Unread {
+    /// In one sentence that names the file.
+    message: String,
+    help: Option<String>,
+    /// Where in it, if that far it could be read.
+    place: Place,
+}
+
+impl Unread {
+    fn diagnostic(self) -> Diagnostic {
+        let error = Diagnostic::new(self.place, Severity::Error, self.message);
+        error.maybe_help(self.help)
+    }
+}
+
+fn load(path: &Path) -> Result<String, Unread> {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let name = name.to_string_lossy();
+    let unread = |message: String, help: &str| Unread {
+        message,
+        help: (!help.is_empty()).then(|| help.to_owned()),
+        place: Place::of_file(path),
+    };
     let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => format!("cannot be read: {error}"),
+        std::io::ErrorKind::NotFound => unread("there is no such file".to_owned(), ""),
+        std::io::ErrorKind::PermissionDenied => {
+            let message = format!("this user may not read {name}");
+            unread(message, &format!("chmod a+r {name}"))
+        }
+        _ => unread(format!("{name} cannot be read: {error}"), ""),
     };
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
+        let message = format!("{name} is a directory");
+        return Err(unread(message, "name a file in it"));
+    }
     if !metadata.is_file() {
-        return Err("is no file".to_owned());
+        let message = format!("{name} is no ordinary file");
+        return Err(unread(message, "write the text to a file"));
     }
     if metadata.len() > MAX_FILE {
-        return Err(format!("is larger than {} KiB", MAX_FILE / 1024));
+        let message = format!("{name} is larger than {} KiB", MAX_FILE / 1024);
+        let help = "a description is a short text: is it perhaps a film or a log?";
+        return Err(unread(message, help));
     }
-    String::from_utf8(std::fs::read(path).map_err(unreadable)?)
-        .map_err(|_| "is no text in UTF-8".to_owned())
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        let wide = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff");
+        let (kind, encoding) = match wide {
+            true => ("UTF-16", "utf-16"),
+            false => ("another encoding", "latin1"),
+        };
+        let iconv = format!("iconv -f {encoding} -t utf8 {name} >x && mv x {name}");
+        Unread {
+            message: format!("{name} is no text in UTF-8, but in {kind}"),
+            help: Some(format!("save it as UTF-8 ({iconv})")),
+            place: place_of_byte(path, bytes, at),
+        }
+    })
+}
+
+/// The place of a byte that is no character, with a sign in its place.
+fn place_of_byte(path: &Path, bytes: &[u8], at: usize) -> Place {
+    let before = &bytes[..at];
+    let start = before
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |n| n + 1);
+    let rest = bytes[at..].iter().position(|b| *b == b'\n');
+    let end = rest.map_or(bytes.len(), |n| at + n);
+    let line = String::from_utf8_lossy(&bytes[start..end]);
+    let column = String::from_utf8_lossy(&bytes[start..at]).chars().count() + 1;
+    Place {
+        path: path.to_owned(),
+        line: before.iter().filter(|b| **b == b'\n').count() + 1,
+        column,
+        end_column: column + 1,
+        text: line.replace(|c: char| c.is_control() && c != '\t', " "),
+    }
 }
 
 impl Reading {
@@ -218,14 +283,20 @@ impl Reading {
         }
         match load(&path) {
             Ok(text) => self.file(&path, &text),
-            Err(why) => {
+            // In a file that could be read in part, the place in that says more.
+            Err(unread) if !unread.place.text.is_empty() => {
+                let line = self.texts.place(directive.value);
+                let error = unread.diagnostic().related(line, "included here");
+                self.diagnostics.push(error);
+            }
+            Err(unread) => {
                 let beside = neighbours(&path);
                 let near = super::nearest::nearest(&name, beside.iter().map(String::as_str));
-                let help = match near {
-                    Some(near) => format!("did you mean {near}?"),
-                    None => "the path counts from the including file's directory".to_owned(),
-                };
-                self.error(directive.value, format!("{name}: {why}"), &help);
+                let near = near.map(|near| format!("did you mean {near}?"));
+                let help = near.or(unread.help).unwrap_or_else(|| {
+                    "the path counts from the including file's directory".to_owned()
+                });
+                self.error(directive.value, unread.message, &help);
             }
         }
     }
@@ -302,6 +373,35 @@ mod tests {
         assert!(told[4].starts_with("a.launch:5:4: include names no file"));
         // Watched, because it may appear.
         assert!(reading.files.contains(&directory.path().join("bb.launch")));
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_at_its_place_with_a_cure() {
+        let directory = directory(&[("in.launch", "# x\n#: include part\n")]);
+        let path = |name: &str| directory.path().join(name);
+        let told = |name: &str| {
+            let reading = read(&path(name));
+            let told = reading.diagnostics.first().map(Diagnostic::to_string);
+            told.unwrap_or_default()
+        };
+        fs::write(path("a.launch"), b"# one\n# K\xfcche\nx\n").unwrap();
+        assert_eq!(
+            told("a.launch"),
+            "a.launch:2:4: a.launch is no text in UTF-8, but in another encoding; \
+             save it as UTF-8 (iconv -f latin1 -t utf8 a.launch >x && mv x a.launch)"
+        );
+        fs::write(path("part"), b"K\xfc\n").unwrap();
+        assert!(told("in.launch").starts_with("part:1:2: part is no text in UTF-8"));
+        fs::write(path("b.launch"), b"\xff\xfea\0\n\0").unwrap();
+        assert!(told("b.launch").starts_with("b.launch:1:1: b.launch is no text in UTF-8, but in"));
+        assert!(told("b.launch").contains("iconv -f utf-16 -t utf8 b.launch"));
+        fs::create_dir(path("c.launch")).unwrap();
+        assert_eq!(
+            told("c.launch"),
+            "c.launch: c.launch is a directory; name a file in it"
+        );
+        fs::write(path("d.launch"), " ".repeat(300 * 1024)).unwrap();
+        assert!(told("d.launch").starts_with("d.launch: d.launch is larger than 256 KiB; a descr"));
     }
 
     #[test]
