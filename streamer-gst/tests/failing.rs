@@ -26,8 +26,11 @@ use streamer_gst::fanout::{Fanout, SourceId};
 use streamer_gst::gst::{GstSources, Timeline, ViewerSettings, WebRtcEngine, check};
 use streamer_gst::source::{Feed, Mode, Sources};
 
-/// Silence has to last so long. Everything else fails much sooner.
+/// Silence has to last so long, and what an output carries shows in it. Their names begin so.
 const TIME: Duration = Duration::from_secs(5);
+const TAKES_ITS_TIME: [&str; 2] = ["silent-", "carried-"];
+/// Everything else fails by itself, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Descriptions that run at a time.
 const AT_ONCE: usize = 6;
 
@@ -36,7 +39,7 @@ fn play(line: &str) {
     let pipeline = gst::parse::launch(line).unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
-    let limit = gst::ClockTime::from_seconds(30);
+    let limit = gst::ClockTime::from_seconds(PATIENCE.as_secs());
     let message = pipeline.bus().unwrap().timed_pop_filtered(limit, &wanted);
     assert_eq!(message.unwrap().type_(), gst::MessageType::Eos, "{line}");
     pipeline.set_state(gst::State::Null).unwrap();
@@ -120,6 +123,7 @@ struct Stage {
     values: Vec<(&'static str, String)>,
     _media: tempfile::TempDir,
     _sockets: Vec<UdpSocket>,
+    _mute: TcpListener,
 }
 
 impl Stage {
@@ -140,6 +144,8 @@ impl Stage {
         };
         let ((http, http_port), (rtsp, rtsp_port), (tcp, tcp_port)) =
             (listen(), listen(), listen());
+        // The system takes the connections, and nobody answers.
+        let (mute, mute_port) = listen();
         drop(tcp);
         thread::spawn(move || refuse(http));
         thread::spawn(move || refuse(rtsp));
@@ -167,9 +173,11 @@ impl Stage {
                 ("udp", rtp_port),
                 ("taken", taken_port),
                 ("silent", silent_port),
+                ("mute", mute_port),
             ],
             _media: directory,
             _sockets: vec![taken],
+            _mute: mute,
         }
     }
 
@@ -182,7 +190,12 @@ impl Stage {
         let (description, found) = check::examine(path, &parameters);
         let wrong = found.iter().any(Diagnostic::is_error);
         assert!(!wrong, "{} fails before it runs", path.display());
-        check::run(&description, TIME).diagnostics
+        let takes = |kind: &&str| description.name.starts_with(*kind);
+        let time = match TAKES_ITS_TIME.iter().any(takes) {
+            true => TIME,
+            false => PATIENCE,
+        };
+        check::run(&description, time).diagnostics
     }
 
     /// A rendering with what differs from run to run taken out.
@@ -265,6 +278,28 @@ fn a_file_that_may_not_be_read_is_told_as_such() {
     }
 }
 
+/// Elements that choose a camera show a test picture where there is none.
+#[test]
+fn a_test_picture_in_the_place_of_a_camera_is_told_as_such() {
+    gst::init().unwrap();
+    if Path::new("/dev/video0").exists() {
+        eprintln!("not run: this machine may have a camera");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.launch");
+    let text = "autovideosrc ! videoconvert ! vp8enc deadline=1\n\
+        ! tee name=video allow-not-linked=true\n";
+    fs::write(&path, text).unwrap();
+    let description = Description::load(&path, &Parameters::default()).unwrap();
+    let told = check::run(&description, TIME).diagnostics;
+    assert_eq!(
+        told[0].to_string(),
+        "a.launch:1:1: there is no camera here: videotestsrc stands in for it; \
+         streamer-gst devices lists cameras and microphones"
+    );
+}
+
 #[test]
 fn a_stream_that_falls_silent_is_told_at_the_element_that_data_came_to_last() {
     let directory = tempfile::tempdir().unwrap();
@@ -288,7 +323,7 @@ fn a_stream_that_falls_silent_is_told_at_the_element_that_data_came_to_last() {
         .start(&description, feed, Mode::Playing, events)
         .unwrap();
     let told = |within| source.silence("video", within, "no frame has come").error;
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     while !told(Duration::MAX).contains("valve gets data") {
         assert!(Instant::now() < end, "{}", told(Duration::MAX));
         thread::sleep(Duration::from_millis(20));

@@ -57,6 +57,27 @@ fn check_tells_by_its_status_whether_all_is_well() {
 }
 
 #[test]
+fn what_the_run_shows_is_not_feared_as_well() {
+    let text = "videotestsrc num-buffers=30 ! video/x-raw,format=I420,width=320,height=240\n\
+        ! x264enc tune=zerolatency ! tee name=video allow-not-linked=true\n";
+    let directory = directory(&[("a.launch", text)]);
+    let run = tool(
+        directory.path(),
+        &["check", "--json", "--run", "20s", "a.launch"],
+    );
+    let told: serde_json::Value = serde_json::from_str(&stdout(&run)).unwrap();
+    let told = told.as_array().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["severity"], "error");
+    assert_eq!(
+        (&told[0]["line"], &told[0]["column"]),
+        (&2.into(), &3.into())
+    );
+    let help = told[0]["help"].as_str().unwrap();
+    assert!(help.contains("profile=constrained-baseline"), "{help}");
+}
+
+#[test]
 fn check_prints_json_for_editors() {
     let directory = directory(&[("a.launch", "videotestsrc\n  ! vp8encc\n")]);
     let output = tool(directory.path(), &["check", "--json", "a.launch"]);

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// # Errors
 /// GStreamer cannot start, or a device provider hangs.
 pub fn monitored() -> Result<Vec<Device>, String> {
-    gst::init().map_err(|e| format!("GStreamer cannot start: {e}"))?;
+    super::init().map_err(|e| format!("GStreamer cannot start: {e}"))?;
     limited(|| {
         let monitor = gst::DeviceMonitor::new();
         for class in ["Video/Source", "Audio/Source", "Source/Monitor"] {
@@ -53,7 +53,7 @@ pub fn screen(display: &str) -> Result<Vec<Mode>, String> {
 }
 
 fn asked(factory: &'static str, property: &'static str, value: &str) -> Result<Vec<Mode>, String> {
-    gst::init().map_err(|e| format!("GStreamer cannot start: {e}"))?;
+    super::init().map_err(|e| format!("GStreamer cannot start: {e}"))?;
     let name = value.to_owned();
     let modes = limited(move || {
         let element = super::element(factory)?;

@@ -28,6 +28,25 @@ pub use portrait::portrait;
 pub use source::GstSources;
 pub use viewer::{ViewerSettings, WebRtcEngine};
 
+/// Elements that end the process where they do not find what they want: DirectFB without a screen.
+/// By name they can still be had, but none of those that choose for themselves takes them.
+const CRASHING: [&str; 1] = ["dfbvideosink"];
+
+/// Initialises GStreamer, as often as wanted.
+///
+/// # Errors
+/// It cannot be used.
+fn init() -> Result<(), glib::Error> {
+    gst::init()?;
+    for factory in CRASHING
+        .iter()
+        .filter_map(|name| gst::ElementFactory::find(name))
+    {
+        factory.set_rank(gst::Rank::NONE);
+    }
+    Ok(())
+}
+
 /// What all pipelines of the process share: one clock, and the moment from which viewers count.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -41,7 +60,7 @@ impl Timeline {
     /// # Errors
     /// GStreamer cannot be used, in one line.
     pub fn begin() -> Result<Self, String> {
-        gst::init().map_err(|e| format!("GStreamer cannot start: {e}"))?;
+        init().map_err(|e| format!("GStreamer cannot start: {e}"))?;
         // The bandwidth estimator; a second time it does nothing.
         gstrsrtp::plugin_register_static().map_err(|e| format!("rtpgccbwe: {e}"))?;
         let clock = gst::SystemClock::obtain();
@@ -93,4 +112,20 @@ fn buffer_of(frame: &Frame) -> gst::Buffer {
         }
     }
     buffer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_crashes_is_chosen() {
+        init().unwrap();
+        let sinks = gst::ElementFactory::factories_with_type(
+            gst::ElementFactoryType::SINK,
+            gst::Rank::MARGINAL,
+        );
+        let mut chosen = sinks.iter().map(|factory| factory.name());
+        assert!(!chosen.any(|name| CRASHING.contains(&name.as_str())));
+    }
 }

@@ -311,11 +311,19 @@ fn accepted_caps() -> gst::Caps {
         .build()
 }
 
+/// Why an output cannot be sent.
+pub(super) struct Unfit {
+    pub(super) message: String,
+    /// What to do about it where it is encoded.
+    pub(super) help: &'static str,
+}
+
 /// The codec of an output by its caps.
-pub(super) fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, String> {
-    let structure = caps
-        .structure(0)
-        .ok_or_else(|| format!("{output} has no caps"))?;
+pub(super) fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, Unfit> {
+    let unfit = |message: String, help| Err(Unfit { message, help });
+    let Some(structure) = caps.structure(0) else {
+        return unfit(format!("{output} has no caps"), OTHER_CODEC);
+    };
     let codec = match structure.name().as_str() {
         "video/x-vp8" => Codec::Vp8,
         "video/x-vp9" => {
@@ -323,48 +331,47 @@ pub(super) fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, Strin
             match structure.get::<&str>("profile") {
                 Ok("0") | Err(_) => Codec::Vp9,
                 Ok(profile) => {
-                    return Err(format!(
-                        "{output} is VP9 profile {profile}, which browsers do not show; put \
-                         video/x-raw,format=I420 before the encoder"
-                    ));
+                    let message = format!("browsers do not show VP9 profile {profile}");
+                    return unfit(message, "put ! video/x-raw,format=I420 before the encoder");
                 }
             }
         }
         "video/x-h264" => match structure.get::<&str>("profile") {
             Ok("constrained-baseline" | "baseline") | Err(_) => Codec::H264,
             Ok(profile) => {
-                return Err(format!(
-                    "{output} is H.264 {profile}; browsers are promised constrained-baseline: put \
-                     video/x-h264,profile=constrained-baseline behind the encoder"
-                ));
+                return unfit(
+                    format!("browsers are promised H.264 constrained-baseline, not {profile}"),
+                    "put ! video/x-h264,profile=constrained-baseline behind the encoder",
+                );
             }
         },
         "audio/x-opus" => match structure.get::<i32>("channel-mapping-family") {
             Ok(0) | Err(_) => Codec::Opus,
             Ok(_) => {
-                return Err(format!(
-                    "{output} is surround sound, which browsers do not play; put \
-                     audio/x-raw,channels=2 before the encoder"
-                ));
+                return unfit(
+                    "browsers do not play surround sound".to_owned(),
+                    "put ! audio/x-raw,channels=2 before the encoder",
+                );
             }
         },
         "video/x-raw" | "audio/x-raw" => {
-            return Err(format!(
-                "the tee {output} carries raw media; put an encoder such as vp8enc or opusenc \
-                 before it"
-            ));
+            let message = format!("the output {output} carries raw media");
+            return unfit(message, "put an encoder before it, as vp8enc or opusenc");
         }
-        other => return Err(format!("{output} carries {other}, which cannot be sent")),
+        other => return unfit(format!("{output} carries {other}"), OTHER_CODEC),
     };
-    let expected = match output {
-        "audio" => Kind::Audio,
-        _ => Kind::Video,
+    let (expected, help) = match output {
+        "audio" => (Kind::Audio, "name the tee video"),
+        _ => (Kind::Video, "name the tee audio"),
     };
     if codec.kind() != expected {
-        return Err(format!("the tee {output} carries {codec}"));
+        return unfit(format!("the output {output} carries {codec}"), help);
     }
     Ok(codec)
 }
+
+/// What to do about what cannot be sent.
+const OTHER_CODEC: &str = "browsers play VP8, VP9, H.264 and Opus";
 
 fn callbacks(output: &str, tap: Arc<Tap>, pacer: &gst::Element) -> gst_app::AppSinkCallbacks {
     let output: Arc<str> = Arc::from(output);
@@ -385,7 +392,7 @@ fn callbacks(output: &str, tap: Arc<Tap>, pacer: &gst::Element) -> gst_app::AppS
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(gst::FlowSuccess::Ok),
                 Err(why) => {
-                    let error = tap.names.of_output(&output, &why);
+                    let error = tap.names.of_unfit(&output, &why);
                     (tap.events)(SourceEvent::Failed(error.into()));
                     return Err(gst::FlowError::Eos);
                 }
@@ -450,7 +457,7 @@ fn is_encoded_here(element: &gst::Element) -> bool {
 }
 
 /// Our own form of a sample; nothing for those that are no frames.
-fn frame(output: &Arc<str>, sample: &gst::Sample) -> Result<Option<Frame>, String> {
+fn frame(output: &Arc<str>, sample: &gst::Sample) -> Result<Option<Frame>, Unfit> {
     let (Some(buffer), Some(caps)) = (sample.buffer(), sample.caps()) else {
         return Ok(None);
     };

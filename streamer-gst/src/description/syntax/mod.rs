@@ -160,6 +160,23 @@ impl Graph {
         let links = links.filter(move |link| self.element_at(&link.to) == Some(to));
         links.filter_map(|link| Some((link, self.element_at(&link.from)?)))
     }
+
+    /// All elements that an element gets data from, the nearest first.
+    pub(crate) fn above(&self, to: usize) -> Vec<usize> {
+        let mut above = Vec::new();
+        let mut at = Some(to);
+        let mut done = 0;
+        while let Some(index) = at {
+            for (_, feeder) in self.feeders(index) {
+                if feeder != to && !above.contains(&feeder) {
+                    above.push(feeder);
+                }
+            }
+            at = above.get(done).copied();
+            done += 1;
+        }
+        above
+    }
 }
 
 /// Reads the words, and tells where they break the rules of the language.

@@ -23,8 +23,6 @@ mod values;
 
 use std::path::Path;
 
-use gstreamer as gst;
-
 pub(crate) use files::{media_file, missing_files};
 pub(crate) use outputs::hands_on;
 pub(super) use packages::package_of;
@@ -60,7 +58,7 @@ fn complete(
 
 /// What is wrong with the elements of a description that is right as far as words go.
 pub(super) fn check(description: &Description) -> Vec<Diagnostic> {
-    if let Err(error) = gst::init() {
+    if let Err(error) = super::init() {
         tracing::error!(%error, "GStreamer cannot start");
         return Vec::new();
     }

@@ -71,7 +71,7 @@ fn encodes(element: &Element) -> bool {
 }
 
 fn installed(element: &Element) -> Option<gst::ElementFactory> {
-    gst::init().ok().and_then(|()| factory(element))
+    crate::gst::init().ok().and_then(|()| factory(element))
 }
 
 /// A session of RTP that receives nothing but reports.

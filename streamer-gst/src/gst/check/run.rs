@@ -44,13 +44,15 @@ pub fn run(description: &Description, time: Duration) -> Run {
         }
     }
     run.diagnostics.extend(play(&pipeline, &names, time));
+    run.diagnostics
+        .extend(names.stand_ins(pipeline.upcast_ref()));
     let _ = pipeline.set_state(gst::State::Null);
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let failed = run.diagnostics.iter().any(Diagnostic::is_error);
     for output in description.outputs() {
         match seen.get(output).map(|caps| source::codec_of(output, caps)) {
             Some(Ok(codec)) => run.codecs.push((output.to_owned(), codec)),
-            Some(Err(why)) => run.diagnostics.push(names.of_output(output, &why)),
+            Some(Err(why)) => run.diagnostics.push(names.of_unfit(output, &why)),
             // Something else is the reason.
             None if failed => {}
             None => {

@@ -3,6 +3,9 @@
 
 use super::*;
 
+/// What is said of a description that is well-formed and does not play.
+const DOES_NOT_RUN: &str = "the changed description does not run, and what was on air stays";
+
 impl Hub {
     /// These are the descriptions now, as far as they can be read.
     pub(super) fn handle_descriptions(&mut self, now: Duration, loaded: Vec<Loaded>) {
@@ -12,18 +15,29 @@ impl Hub {
                 self.remove_stream(index);
             }
         }
-        for Loaded { name, result } in loaded {
-            // A name that was there before keeps its place: jobs know streams by it.
-            let known = self.streams.iter().position(|stream| stream.name == name);
-            let index = known.unwrap_or_else(|| {
-                let stream = Stream::new(name, self.parts.engine.clone());
-                self.streams.push(stream);
-                self.streams.len() - 1
-            });
-            self.streams[index].listed = true;
-            match result {
-                Ok(description) => self.adopt(now, index, description),
-                Err(faults) => self.reject(index, faults.into()),
+        for one in loaded {
+            let is_there = |stream: &Stream| stream.listed && stream.name == one.name;
+            if !self.streams.iter().any(is_there) {
+                tracing::info!(stream = one.name, "a new stream");
+            }
+            self.take(now, one);
+        }
+    }
+
+    /// This is what a file says now.
+    pub(super) fn take(&mut self, now: Duration, Loaded { name, result }: Loaded) {
+        // A name that was there before keeps its place: jobs know streams by it.
+        let known = self.streams.iter().position(|stream| stream.name == name);
+        let index = known.unwrap_or_else(|| {
+            let stream = Stream::new(name, self.parts.engine.clone());
+            self.streams.push(stream);
+            self.streams.len() - 1
+        });
+        self.streams[index].listed = true;
+        match result {
+            Ok(description) => self.adopt(now, index, description),
+            Err(faults) => {
+                self.reject(index, faults.into(), "the description cannot be used");
             }
         }
     }
@@ -43,15 +57,15 @@ impl Hub {
         self.changed(index);
     }
 
-    /// The file cannot be used. What is on air stays there.
-    fn reject(&mut self, index: usize, failure: Failure) {
+    /// The file cannot be used, or not what it says. What is on air stays there.
+    fn reject(&mut self, index: usize, failure: Failure, why: &str) {
         let stream = &mut self.streams[index];
         if stream.fault.as_ref() == Some(&failure.error) {
             return;
         }
         let name = &stream.name;
         let text = failure.rendered.as_ref().unwrap_or(&failure.error);
-        tracing::warn!("{name}: the description is of no use\n{text}");
+        tracing::warn!("{name}: {why}\n{text}");
         stream.fault = Some(failure.error);
         if stream.description.is_none() {
             stream.status = StreamState::Failed;
@@ -77,8 +91,12 @@ impl Hub {
         if let Some(newest) = newest {
             if newest.is_same_pipeline(&description) {
                 if mended || *newest != description {
+                    let what = match **newest == *description {
+                        true => "the description is as on air again",
+                        false => "the description has changed, and its pipeline has not",
+                    };
                     *newest = description;
-                    tracing::info!(stream = stream.name, "the description is as on air again");
+                    tracing::info!(stream = stream.name, "{what}");
                     self.changed(index);
                 }
                 return;
@@ -213,7 +231,7 @@ impl Hub {
             return;
         }
         stream.rejected = Some(description);
-        self.reject(index, failure);
+        self.reject(index, failure, DOES_NOT_RUN);
     }
 
     /// Returns to what played before a change that took its device and then failed.
@@ -227,7 +245,7 @@ impl Hub {
             until: now + FIRST_RETRY,
             held: None,
         };
-        self.reject(index, failure.clone());
+        self.reject(index, failure.clone(), DOES_NOT_RUN);
         true
     }
 

@@ -215,7 +215,9 @@ impl Hub {
             events: Vec::new(),
             dirty: true,
         };
-        hub.handle_descriptions(Duration::ZERO, descriptions);
+        for one in descriptions {
+            hub.take(Duration::ZERO, one);
+        }
         hub.publish();
         // Nobody knows of them yet, so nothing of this is news.
         hub.events.clear();

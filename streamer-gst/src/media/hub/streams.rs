@@ -361,7 +361,8 @@ impl Hub {
         let looped = stream.description.as_ref().is_some_and(|d| d.looped);
         if !looped && source.as_ref().is_some_and(|source| source.is_live()) {
             // A camera does not end; its connection does.
-            let failure = self.streams[index].silent(silence::live_ended);
+            let failure =
+                self.streams[index].silent(|description, _| silence::live_ended(description));
             return self.fail(now, index, failure);
         }
         let source = source.take();

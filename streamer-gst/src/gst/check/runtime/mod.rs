@@ -3,6 +3,7 @@
 mod negotiation;
 mod reasons;
 mod silence;
+mod size;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,6 +13,8 @@ use gstreamer as gst;
 use self::reasons::{Fault, explain};
 use crate::description::syntax::Element;
 use crate::description::{Description, Diagnostic, Place, Severity};
+use crate::gst::check::elements::{factory, is_a};
+use crate::gst::source::Unfit;
 
 pub(in crate::gst) use silence::Listening;
 
@@ -100,6 +103,47 @@ impl Names {
         self.description.error_at_output(output, message)
     }
 
+    /// What an output carries and cannot be sent, at its encoder if there is one.
+    pub(in crate::gst) fn of_unfit(&self, output: &str, unfit: &Unfit) -> Diagnostic {
+        let graph = &self.description.graph;
+        let heads = graph
+            .named(output)
+            .map_or_else(Vec::new, |end| graph.above(end));
+        let mut above = heads.into_iter().map(|index| self.element(index));
+        let encoder =
+            above.find(|element| factory(element).is_some_and(|found| is_a(&found, "Encoder")));
+        let error = match encoder {
+            Some(encoder) => {
+                let texts = &self.description.texts;
+                texts.error(encoder.factory.span, unfit.message.as_str())
+            }
+            None => self.of_output(output, &unfit.message),
+        };
+        error.help(unfit.help)
+    }
+
+    /// Sources that found no device and show or play a test signal in its place.
+    pub(in crate::gst) fn stand_ins(&self, pipeline: &gst::Bin) -> Vec<Diagnostic> {
+        let elements = self.description.graph.elements.iter().enumerate();
+        let found = elements.filter_map(|(index, element)| {
+            let (stand_in, what) = match element.factory.text.as_str() {
+                "autovideosrc" => ("videotestsrc", "camera"),
+                "autoaudiosrc" => ("audiotestsrc", "microphone"),
+                _ => return None,
+            };
+            let bin = self.running(pipeline, index)?.downcast::<gst::Bin>().ok()?;
+            let mut inside = bin.iterate_recurse().into_iter().flatten();
+            let is_stand_in = |e: gst::Element| e.factory().is_some_and(|f| f.name() == stand_in);
+            inside.any(is_stand_in).then(|| {
+                let message = format!("there is no {what} here: {stand_in} stands in for it");
+                let texts = &self.description.texts;
+                let warning = texts.warning(element.factory.span, message);
+                warning.help("streamer-gst devices lists cameras and microphones")
+            })
+        });
+        found.collect()
+    }
+
     /// An error message of the bus with its place and a cure.
     pub(in crate::gst) fn diagnostic(
         &self,
@@ -112,10 +156,11 @@ impl Names {
             let apart = unlinked || details.contains("not-negotiated");
             apart.then(|| negotiation::explain(self, source, unlinked))?
         });
-        if let Some(diagnostic) = formats {
+        let index = self.element_of(source);
+        let known = formats.or_else(|| size::explain(self, source?, index?, error));
+        if let Some(diagnostic) = known {
             return diagnostic;
         }
-        let index = self.element_of(source);
         let element = |index: usize| self.description.graph.elements.get(index);
         let described = index.and_then(element);
         let factory = source.and_then(|source| source.downcast_ref::<gst::Element>()?.factory());

@@ -163,7 +163,7 @@ fn leads_to(names: &Names, pad: &gst::Pad, element: &gst::Element) -> bool {
 /// What is wanted at a link, and where that is written.
 struct Wanted {
     caps: gst::Caps,
-    /// The caps word and what stands before it in its text.
+    /// The caps as they are written; none for what an element takes by itself.
     word: Option<Word>,
 }
 
@@ -378,7 +378,7 @@ fn value(caps: &gst::Caps, field: &str) -> Option<String> {
 }
 
 /// Where a field stands in caps.
-fn field_of(word: &Word, field: &str) -> Option<Span> {
+pub(super) fn field_of(word: &Word, field: &str) -> Option<Span> {
     let (_, fields) = parts(&word.text);
     fields.into_iter().find_map(|range| {
         let text = &word.text[range.clone()];

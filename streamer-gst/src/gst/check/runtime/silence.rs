@@ -1,5 +1,6 @@
 //! Which element of a pipeline keeps an output without frames.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::Names;
+use super::reasons::unanswered;
 use crate::description::Diagnostic;
 use crate::description::syntax::Element;
 use crate::gst::check::elements::{factory, is_a};
@@ -106,18 +108,23 @@ impl Listening {
         let name = &element.factory.text;
         let next = next.map(|next| names.element(next).factory.text.as_str());
         let is_source = graph.feeders(index).next().is_none();
+        let texts = &names.description.texts;
+        if let (true, false, Some(silence)) = (is_source, gave(index), unanswered(element)) {
+            let message = format!("{message}: {}", silence.message);
+            return texts
+                .error(silence.span.unwrap_or(element.factory.span), message)
+                .help(silence.help);
+        }
         let does = match (is_source, gave(index), next) {
             (true, false, _) => format!("{name} gives no data"),
             (_, true, Some(next)) => format!("{name} gives nothing to {next}"),
             _ => format!("{name} gets data and gives none"),
         };
-        let (properties, help) = cure(element, gave(index));
-        let property = properties.iter().find_map(|name| element.property(name));
-        let span = match property {
+        let Cure { property, help } = cure(element, gave(index));
+        let span = match property.and_then(|name| element.property(name)) {
             Some(property) => property.name.span.to(property.value.span),
             None => element.factory.span,
         };
-        let texts = &names.description.texts;
         texts.error(span, format!("{message}: {does}")).help(help)
     }
 }
@@ -130,52 +137,103 @@ fn attend(pad: &gst::Pad, note: impl Fn() + Send + Sync + 'static) {
     });
 }
 
-/// What may make an element give data, and the properties that have to do with it.
-fn cure(element: &Element, gave: bool) -> (&'static [&'static str], String) {
+/// What may make an element give data, and the property that has to do with it.
+struct Cure {
+    /// Where it stands.
+    property: Option<&'static str>,
+    help: Cow<'static, str>,
+}
+
+/// Elements that give nothing, the properties that have to do with it, the more telling one first,
+/// and what helps.
+const CURES: [(&[&str], &[&str], &str); 8] = [
+    (&["valve"], &["drop"], "it is closed: leave drop=true away"),
+    (
+        &["udpsrc"],
+        &["port"],
+        "nothing comes to its port: is the sender on, and is this machine its target?",
+    ),
+    (
+        &["tcpserversrc", "srtsrc"],
+        &["port", "uri"],
+        "nobody sends: is the sender on, and is this machine its target?",
+    ),
+    (
+        &["appsrc", "fdsrc", "fakesrc"],
+        &[],
+        "nobody feeds it here: take another source",
+    ),
+    (
+        &["input-selector"],
+        &["active-pad"],
+        "its chosen input has no data",
+    ),
+    (
+        &["queue", "queue2", "multiqueue"],
+        &["min-threshold-time"],
+        "it waits to be filled, or for what follows",
+    ),
+    (
+        &[
+            "compositor",
+            "audiomixer",
+            "videomixer",
+            "adder",
+            "interleave",
+            "funnel",
+        ],
+        &[],
+        EACH_INPUT,
+    ),
+    (
+        &["x264enc"],
+        &[],
+        "it looks ahead: write tune=zerolatency behind it",
+    ),
+];
+const EACH_INPUT: &str = "it waits for data on each of its inputs";
+const NO_SUCH_STREAM: &str = "there is no such stream in it: take this branch out";
+/// The same for kinds of elements.
+const KINDS: [(&str, &str); 5] = [
+    ("Muxer", EACH_INPUT),
+    ("Depayloader", KEYFRAME),
+    ("Parser", KEYFRAME),
+    ("Decoder", KEYFRAME),
+    (
+        "Encoder",
+        "it wants more frames first: give it less to look ahead, or more time",
+    ),
+];
+const KEYFRAME: &str = "it waits for a keyframe or for what describes the stream: the sender must \
+                        repeat them, as config-interval=-1 of rtph264pay does";
+
+fn cure(element: &Element, gave: bool) -> Cure {
     let name = element.factory.text.as_str();
-    let is = |word: &str| factory(element).is_some_and(|factory| is_a(&factory, word));
-    let (properties, help): (&[&str], _) = match name {
-        "valve" => (&["drop"], "it is closed: leave drop=true away"),
-        "udpsrc" => (
-            &["port"],
-            "nothing comes to its port: is the sender on, and is this machine its target?",
-        ),
-        "tcpserversrc" | "srtsrc" => (
-            &["port", "uri"],
-            "nobody sends: is the sender on, and is this machine its target?",
-        ),
-        "rtspsrc" => (
-            &[],
-            "write protocols=tcp behind it; a firewall may keep the camera's packets back",
-        ),
-        "appsrc" | "fdsrc" | "fakesrc" => (&[], "nobody feeds it here: take another source"),
-        "input-selector" => (&["active-pad"], "its chosen input has no data"),
-        "queue" | "queue2" | "multiqueue" => (
-            &["min-threshold-time"],
-            "it waits to be filled, or for what follows",
-        ),
-        "decodebin" | "decodebin3" | "uridecodebin" | "uridecodebin3" | "parsebin" if gave => {
-            (&[], "there is no such stream in it: take this branch out")
-        }
-        "compositor" | "audiomixer" | "videomixer" | "adder" | "interleave" | "funnel" => {
-            (&[], "it waits for data on each of its inputs")
-        }
-        "x264enc" => (&[], "it looks ahead: write tune=zerolatency behind it"),
-        _ if is("Muxer") => (&[], "it waits for data on each of its inputs"),
-        _ if is("Demuxer") && gave => (&[], "there is no such stream in it: take this branch out"),
-        _ if is("Depayloader") || is("Parser") || is("Decoder") => (
-            &[],
-            "it waits for a keyframe or for what describes the stream: the sender must repeat \
-             them, as config-interval=-1 of rtph264pay does",
-        ),
-        _ if is("Encoder") => (
-            &[],
-            "it wants more frames first: give it less to look ahead, or more time",
-        ),
-        _ => {
-            let help = format!("the same command with GST_DEBUG={name}:6 before it shows more");
-            return (&[], help);
-        }
+    let cure = |property: Option<&'static str>, help: &'static str| Cure {
+        property,
+        help: help.into(),
     };
-    (properties, help.to_owned())
+    if let Some((_, properties, help)) = CURES.iter().find(|(names, ..)| names.contains(&name)) {
+        let mut properties = properties.iter().copied();
+        return cure(properties.find(|one| element.property(one).is_some()), help);
+    }
+    let splits = [
+        "decodebin",
+        "decodebin3",
+        "uridecodebin",
+        "uridecodebin3",
+        "parsebin",
+    ];
+    let factory = factory(element);
+    let is = |word: &str| factory.as_ref().is_some_and(|factory| is_a(factory, word));
+    if gave && (splits.contains(&name) || is("Demuxer")) {
+        return cure(None, NO_SUCH_STREAM);
+    }
+    match KINDS.iter().find(|(kind, _)| is(kind)) {
+        Some((_, help)) => cure(None, help),
+        None => Cure {
+            property: None,
+            help: format!("the same command with GST_DEBUG={name}:6 before it shows more").into(),
+        },
+    }
 }

@@ -58,7 +58,7 @@ pub(super) fn device(fault: &Fault<'_>) -> Option<Reason> {
             || fault.says("No such device")
             || fault.says("No such entity")
         {
-            format!("there is no {name} here")
+            format!("there is no {} here", name.trim_start_matches("the "))
         } else {
             explained(fault.error.message(), fault.details)
         };
@@ -75,7 +75,12 @@ fn busy(fault: &Fault<'_>) -> bool {
     fault.error.matches(gst::ResourceError::Busy) || fault.says("Device or resource busy")
 }
 
+/// Files to read.
 pub(super) fn file(fault: &Fault<'_>) -> Option<Reason> {
+    if fault.factory == "fdsrc" {
+        let help = "take another source: a server is fed by nobody";
+        return Some(fault.at_target("fdsrc has nothing open to read from", help));
+    }
     if !FILES.contains(&fault.factory) {
         return None;
     }

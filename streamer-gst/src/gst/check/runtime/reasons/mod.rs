@@ -9,12 +9,14 @@ mod network;
 use self::content::{media, missing, packets};
 use self::devices::{device, file};
 use self::network::{address, network, port};
+
+pub(super) use self::network::unanswered;
 use crate::description::Span;
 use crate::description::syntax::{Element, Property};
 use crate::gst::message::explained;
 
 /// Properties that say what an element is to open, the more telling ones first.
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 13] = [
     "location",
     "uri",
     "device",
@@ -27,7 +29,9 @@ const TARGETS: [&str; 12] = [
     "address",
     "server",
     "port",
+    "fd",
 ];
+
 /// An error of the bus, and whose it is.
 pub(super) struct Fault<'a> {
     /// What failed; it may be a part of the described element.

@@ -4,6 +4,7 @@ use gstreamer as gst;
 
 use super::address::Address;
 use super::{Fault, Reason, target, whole};
+use crate::description::syntax::Element;
 use crate::gst::check::packages::package_of;
 use crate::gst::message::explained;
 
@@ -165,7 +166,10 @@ pub(super) fn network(fault: &Fault<'_>) -> Option<Reason> {
         let help = "start the server, or mend the port";
         (format!("{host} refuses the connection"), help.to_owned())
     } else if fault.says("UDP packets") {
-        let help = "write protocols=tcp behind it; a firewall may keep UDP back";
+        let help = match element.property("protocols") {
+            None => "write protocols=tcp behind it; a firewall may keep UDP back",
+            Some(_) => "a firewall may keep UDP back: write protocols=tcp alone",
+        };
         (format!("no packets come from {host}"), help.to_owned())
     } else if fault.says("certificate") || fault.says("TLS") || fault.says("Secure connection") {
         let help = "install its certificate, or write ssl-strict=false where that is safe";
@@ -174,19 +178,66 @@ pub(super) fn network(fault: &Fault<'_>) -> Option<Reason> {
             help.to_owned(),
         )
     } else if fault.says("onnect") || fault.says("reason error") {
-        let help = match camera {
-            true => "is it switched on, and its address right? RTSP has port 554 by default",
-            false => "is it running, and its address right? curl -I shows what it answers",
-        };
         (
             format!("no connection to {host} can be made"),
-            help.to_owned(),
+            whether_it_runs(fault.factory),
         )
     } else {
-        let help = "is it running, and its address right?".to_owned();
-        (explained(fault.error.message(), fault.details), help)
+        let message = explained(fault.error.message(), fault.details);
+        (message, whether_it_runs(fault.factory))
     };
     Some(fault.at_target(message, help))
+}
+
+/// Elements that open any address.
+const OPENERS: [&str; 5] = [
+    "uridecodebin",
+    "uridecodebin3",
+    "urisourcebin",
+    "playbin",
+    "playbin3",
+];
+
+/// What it means that no data comes from an element which asks a server for it; none for others.
+pub(in super::super) fn unanswered(element: &Element) -> Option<Reason> {
+    let name = element.factory.text.as_str();
+    let target = target(element)?;
+    let scheme = target
+        .value
+        .text
+        .split_once("://")
+        .map(|(scheme, _)| scheme);
+    let kind = match (name, scheme) {
+        ("srtsrc", _) | (_, Some("file")) => return None,
+        _ if OPENERS.contains(&name) => scheme?,
+        _ if NETWORK.contains(&name) => name,
+        _ => return None,
+    };
+    let host = Address::of(element, Some(target)).host;
+    let help = match name == "rtspsrc" && element.property("protocols").is_none() {
+        true => "is it on, and its address right? If so, write protocols=tcp behind it".to_owned(),
+        false => whether_it_runs(kind),
+    };
+    Some(Reason {
+        span: Some(whole(target)),
+        message: format!("{host} does not answer"),
+        help,
+    })
+}
+
+/// How to see whether there is a server, by its element or the scheme of its address.
+fn whether_it_runs(kind: &str) -> String {
+    let how = match kind {
+        "rtspsrc" | "rtsp" | "rtspt" | "rtspu" => {
+            return "is it switched on, and its address right? RTSP has port 554 by default"
+                .to_owned();
+        }
+        "souphttpsrc" | "http" | "https" => " curl -I shows what it answers",
+        "rtmpsrc" | "rtmp2src" | "rtmp" => " RTMP has port 1935 by default",
+        "tcpclientsrc" => " nc -vz HOST PORT shows whether it takes connections",
+        _ => "",
+    };
+    format!("is it running, and its address right?{how}")
 }
 
 /// `Service Unavailable (503)`

@@ -115,6 +115,35 @@ fn a_device_that_cannot_do_it_is_told_in_its_words() {
 }
 
 #[test]
+fn a_camera_that_is_not_named_is_a_camera() {
+    let none = reason(
+        "v4l2src",
+        gst::ResourceError::NotFound,
+        "Cannot identify device '/dev/video0'.",
+        "system error: No such file or directory",
+    );
+    assert_reason(none, "v4l2src", "there is no camera here", "cameras");
+}
+
+#[test]
+fn each_kind_of_server_has_its_own_question() {
+    let refused = |line: &str| {
+        let error = gst::ResourceError::OpenRead;
+        reason(line, error, "Could not connect.", "Failed to connect")
+    };
+    let tcp = refused("tcpclientsrc host=cam port=7");
+    assert_reason(
+        tcp,
+        "host=cam",
+        "no connection to cam:7 can be made",
+        "nc -vz HOST PORT",
+    );
+    let rtmp = refused("rtmpsrc location=rtmp://cam/live");
+    let message = "no connection to cam can be made";
+    assert_reason(rtmp, "location=rtmp://cam/live", message, "port 1935");
+}
+
+#[test]
 fn each_missing_decoder_names_its_package_once() {
     let missing = reason(
         "decodebin",
