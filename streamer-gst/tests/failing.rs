@@ -30,7 +30,7 @@ use streamer_gst::source::{Feed, Mode, Sources};
 const TIME: Duration = Duration::from_secs(5);
 const TAKES_ITS_TIME: [&str; 2] = ["silent-", "carried-"];
 /// Everything else fails by itself, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Descriptions that run at a time.
 const AT_ONCE: usize = 6;
 

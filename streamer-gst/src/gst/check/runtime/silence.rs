@@ -9,7 +9,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::Names;
-use super::reasons::unanswered;
+use super::reasons::{nothing_in, unanswered};
 use crate::description::Diagnostic;
 use crate::description::syntax::Element;
 use crate::gst::check::elements::{factory, is_a};
@@ -21,6 +21,9 @@ pub(in crate::gst) struct Listening {
     /// By number of the element.
     heard: Arc<Vec<Heard>>,
 }
+
+/// A file from which nothing was read for so long has been read as far as anybody wanted.
+const READ_AFTER: Duration = Duration::from_secs(2);
 
 /// Milliseconds from the beginning to the last buffer, and one more; 0 before there was any.
 #[derive(Debug, Default)]
@@ -115,6 +118,15 @@ impl Listening {
                 .error(silence.span.unwrap_or(element.factory.span), message)
                 .help(silence.help);
         }
+        let last = Duration::from_millis(self.heard[index].got.load(Ordering::Relaxed));
+        let is_read = self.begin.elapsed().saturating_sub(last) > READ_AFTER;
+        let head = || names.element(names.head_of(index));
+        if splits(element) && !is_source && !gave(index) && is_read {
+            if let Some(reason) = nothing_in(head()) {
+                let span = reason.span.unwrap_or(element.factory.span);
+                return texts.error(span, reason.message).help(reason.help);
+            }
+        }
         let does = match (is_source, gave(index), next) {
             (true, false, _) => format!("{name} gives no data"),
             (_, true, Some(next)) => format!("{name} gives nothing to {next}"),
@@ -207,6 +219,19 @@ const KINDS: [(&str, &str); 5] = [
 const KEYFRAME: &str = "it waits for a keyframe or for what describes the stream: the sender must \
                         repeat them, as config-interval=-1 of rtph264pay does";
 
+/// Whether an element finds the streams in what it gets.
+fn splits(element: &Element) -> bool {
+    let any = [
+        "decodebin",
+        "decodebin3",
+        "uridecodebin",
+        "uridecodebin3",
+        "parsebin",
+    ];
+    any.contains(&element.factory.text.as_str())
+        || factory(element).is_some_and(|factory| is_a(&factory, "Demuxer"))
+}
+
 fn cure(element: &Element, gave: bool) -> Cure {
     let name = element.factory.text.as_str();
     let cure = |property: Option<&'static str>, help: &'static str| Cure {
@@ -217,16 +242,9 @@ fn cure(element: &Element, gave: bool) -> Cure {
         let mut properties = properties.iter().copied();
         return cure(properties.find(|one| element.property(one).is_some()), help);
     }
-    let splits = [
-        "decodebin",
-        "decodebin3",
-        "uridecodebin",
-        "uridecodebin3",
-        "parsebin",
-    ];
     let factory = factory(element);
     let is = |word: &str| factory.as_ref().is_some_and(|factory| is_a(factory, word));
-    if gave && (splits.contains(&name) || is("Demuxer")) {
+    if gave && splits(element) {
         return cure(None, NO_SUCH_STREAM);
     }
     match KINDS.iter().find(|(kind, _)| is(kind)) {

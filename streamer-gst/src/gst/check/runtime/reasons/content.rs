@@ -3,6 +3,7 @@
 use gstreamer as gst;
 
 use super::{Fault, Reason, target, whole};
+use crate::description::syntax::Element;
 use crate::gst::check::elements::is_a;
 use crate::gst::check::links::templates;
 use crate::gst::check::packages::{decoder_package, package_of};
@@ -82,6 +83,20 @@ pub(super) fn packets(fault: &Fault<'_>) -> Option<Reason> {
     })
 }
 
+/// What to do about a file that ends too early.
+const DAMAGED: &str = "it may be cut off: record it again, or copy it whole";
+
+/// What it means that a file was read, and nothing was found in it; none for what is no file.
+/// decodebin loses the error of a demuxer that fails while it is being added.
+pub(in super::super) fn nothing_in(source: &Element) -> Option<Reason> {
+    let target = target(source).filter(|_| source.factory.text == "filesrc")?;
+    Some(Reason {
+        span: Some(whole(target)),
+        message: format!("{} is damaged", target.value.text),
+        help: DAMAGED.to_owned(),
+    })
+}
+
 /// What is in a file, or comes from the network.
 pub(super) fn media(fault: &Fault<'_>) -> Option<Reason> {
     let element = fault.element?;
@@ -121,8 +136,7 @@ pub(super) fn media(fault: &Fault<'_>) -> Option<Reason> {
     let empty = ["streams without buffers", "No pads created", "'moov'"];
     let damaged = is(gst::StreamError::Demux) || is(gst::StreamError::WrongType);
     if damaged || empty.iter().any(|words| fault.says(words)) {
-        let help = "it may be cut off: record it again, or copy it whole".to_owned();
-        return at_source(format!("{what} is damaged"), help);
+        return at_source(format!("{what} is damaged"), DAMAGED.to_owned());
     }
     let decoder = gst::ElementFactory::find(fault.factory).is_some_and(|f| is_a(&f, "Decoder"));
     if decoder && is(gst::StreamError::Decode) {

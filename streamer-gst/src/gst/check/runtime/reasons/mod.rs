@@ -10,6 +10,7 @@ use self::content::{media, missing, packets};
 use self::devices::{device, file};
 use self::network::{address, network, port};
 
+pub(super) use self::content::nothing_in;
 pub(super) use self::network::unanswered;
 use crate::description::Span;
 use crate::description::syntax::{Element, Property};
