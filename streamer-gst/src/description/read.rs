@@ -289,14 +289,19 @@ impl Reading {
                 let error = unread.diagnostic().related(line, "included here");
                 self.diagnostics.push(error);
             }
-            Err(unread) => {
+            Err(_) if !path.exists() => {
                 let beside = neighbours(&path);
                 let near = super::nearest::nearest(&name, beside.iter().map(String::as_str));
-                let near = near.map(|near| format!("did you mean {near}?"));
-                let help = near.or(unread.help).unwrap_or_else(|| {
-                    "the path counts from the including file's directory".to_owned()
-                });
-                self.error(directive.value, unread.message, &help);
+                let help = match near {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => "the path counts from the including file's directory".to_owned(),
+                };
+                let message = format!("{name}: there is no such file");
+                self.error(directive.value, message, &help);
+            }
+            Err(unread) => {
+                let error = self.texts.error(directive.value, unread.message);
+                self.diagnostics.push(error.maybe_help(unread.help));
             }
         }
     }
