@@ -200,7 +200,12 @@ mod tests {
             sink.set_active(true).unwrap();
             let pad = source_pad("frames");
             pad.link(&sink).unwrap();
-            open(&pad, "test", &gst::Caps::new_empty_simple("application/x-test")).unwrap();
+            open(
+                &pad,
+                "test",
+                &gst::Caps::new_empty_simple("application/x-test"),
+            )
+            .unwrap();
             sinks.push(sink);
             Input { codec, pad }
         });
