@@ -234,7 +234,9 @@ impl Source for GstSource {
 
     fn silence(&self, output: &str, within: Duration, message: &str) -> Failure {
         let names = &self.tap.names;
-        let diagnostic = self.listening.explain(names, output, within, message);
+        let diagnostic =
+            self.listening
+                .explain(self.pipeline.upcast_ref(), names, output, within, message);
         diagnostic.into()
     }
 

@@ -46,8 +46,8 @@ pub fn run(description: &Description, time: Duration) -> Run {
     run.diagnostics.extend(play(&pipeline, &names, time));
     run.diagnostics
         .extend(names.stand_ins(pipeline.upcast_ref()));
-    let _ = pipeline.set_state(gst::State::Null);
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    // Frames may still come, and must not wait for us.
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let failed = run.diagnostics.iter().any(Diagnostic::is_error);
     for output in description.outputs() {
         match seen.get(output).map(|caps| source::codec_of(output, caps)) {
@@ -57,13 +57,20 @@ pub fn run(description: &Description, time: Duration) -> Run {
             None if failed => {}
             None => {
                 let message = format!("no frame reached {output} in {} s", time.as_secs_f32());
-                let silence = listening.explain(&names, output, Duration::MAX, &message);
+                let silence = listening.explain(
+                    pipeline.upcast_ref(),
+                    &names,
+                    output,
+                    Duration::MAX,
+                    &message,
+                );
                 if !told(&run.diagnostics, &silence) {
                     run.diagnostics.push(silence);
                 }
             }
         }
     }
+    let _ = pipeline.set_state(gst::State::Null);
     run
 }
 

@@ -9,6 +9,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::Names;
+use super::negotiation::explain;
 use super::reasons::{nothing_in, unanswered};
 use crate::description::Diagnostic;
 use crate::description::syntax::Element;
@@ -78,6 +79,7 @@ impl Listening {
     /// `within` does not count. `message` says what is missed: `no frame reached video in 3 s`.
     pub(in crate::gst) fn explain(
         &self,
+        pipeline: &gst::Bin,
         names: &Names,
         output: &str,
         within: Duration,
@@ -117,6 +119,15 @@ impl Listening {
             return texts
                 .error(silence.span.unwrap_or(element.factory.span), message)
                 .help(silence.help);
+        }
+        // What it found fits nobody; GStreamer says so or, in a race, does not.
+        let running = splits(element).then(|| names.running(pipeline, index));
+        let formats = running.flatten().and_then(|running| {
+            let source = running.upcast_ref();
+            explain(names, source, true).or_else(|| explain(names, source, false))
+        });
+        if let Some(diagnostic) = formats {
+            return diagnostic;
         }
         let last = Duration::from_millis(self.heard[index].got.load(Ordering::Relaxed));
         let is_read = self.begin.elapsed().saturating_sub(last) > READ_AFTER;
