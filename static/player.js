@@ -370,7 +370,9 @@ export class Player extends EventTarget {
    */
   #ended(reason) {
     if (reason === CODEC_CHANGED) {
-      this.outdated = true;
+      // Unless the list was faster than the end of the call.
+      const listed = this.parts.streams.stream(this.stream)?.codecs;
+      this.outdated = this.codecs.length === 0 || String(listed) === String(this.codecs);
       return this.#again("waiting", "The stream changes its codec. Starting again…", 0);
     }
     if (reason === FILM_OVER) {
@@ -469,6 +471,7 @@ export class Player extends EventTarget {
     const codecs = this.parts.streams.stream(this.stream)?.codecs;
     if (this.outdated && Array.isArray(codecs)) {
       this.outdated = false;
+      this.codecs = codecs.map(String);
       // What plays meanwhile may be the sound alone of a picture that cannot be decoded.
       const missing = missingCodecs(codecs.map(String)).flatMap((one) => one.codecs);
       if (missing.length > 0 && this.state !== "idle") {

@@ -87,7 +87,7 @@ fn nothing_is_said_about_any_shipped_description() {
 
 #[test]
 fn shipped_descriptions_run_under_gst_launch() {
-    for name in ["test", "test-h264", "file"] {
+    for name in ["test", "test-h264", "ladder", "file"] {
         runs_by_hand(name, &["video", "audio"], &[], &[]);
     }
     let values = [("pattern", "ball"), ("width", "320"), ("fps", "15")];
