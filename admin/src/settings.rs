@@ -52,12 +52,8 @@ impl SettingsFile {
     /// # Errors
     /// One line with the place of what cannot be read.
     pub fn parameters(&self) -> Result<BTreeMap<String, String>, String> {
-        let Some(text) = read(&self.config)? else {
+        let Some(text) = Text::read(&self.config)? else {
             return Ok(BTreeMap::new());
-        };
-        let text = Text {
-            path: &self.config,
-            text: &text,
         };
         let mut values = BTreeMap::new();
         for (name, value, place) in text.table(PARAMETERS)? {
@@ -79,12 +75,8 @@ impl SettingsFile {
     /// # Errors
     /// One line with the place of what cannot be read.
     pub fn flags(&self) -> Result<BTreeMap<String, String>, String> {
-        let Some(text) = read(&self.config)? else {
+        let Some(text) = Text::read(&self.config)? else {
             return Ok(BTreeMap::new());
-        };
-        let text = Text {
-            path: &self.config,
-            text: &text,
         };
         let mut flags = BTreeMap::new();
         for program in PROGRAMS {
@@ -107,14 +99,8 @@ fn parse_from<F: Parser>(arguments: Vec<OsString>) -> Result<F, clap::Error> {
     let mut command = F::command();
     if let Some((path, wanted)) = chosen(&command, &arguments) {
         let failed = |why| command.clone().error(ErrorKind::InvalidValue, why);
-        match read(&path).map_err(failed)? {
-            Some(text) => {
-                let text = Text {
-                    path: &path,
-                    text: &text,
-                };
-                command = with_defaults(command.clone(), &text).map_err(failed)?;
-            }
+        match Text::read(&path).map_err(failed)? {
+            Some(text) => command = with_defaults(command.clone(), &text).map_err(failed)?,
             None if wanted => return Err(failed(format!("{}: no such file", path.display()))),
             None => {}
         }
@@ -134,14 +120,6 @@ fn chosen(command: &Command, arguments: &[OsString]) -> Option<(PathBuf, bool)> 
             return Some((path.clone(), source != Some(ValueSource::DefaultValue)));
         }
         at = at.subcommand()?.1;
-    }
-}
-
-fn read(path: &Path) -> Result<Option<String>, String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{}: {error}", path.display())),
     }
 }
 
@@ -224,15 +202,24 @@ fn set(mut command: Command, values: &[(String, Vec<String>)]) -> Command {
 /// A file that was read.
 struct Text<'a> {
     path: &'a Path,
-    text: &'a str,
+    text: String,
 }
 
 type Entry<'a> = (String, DeValue<'a>, Range<usize>);
 
 impl<'a> Text<'a> {
+    /// Nothing when there is no such file.
+    fn read(path: &'a Path) -> Result<Option<Self>, String> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Some(Self { path, text })),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        }
+    }
+
     /// What a table has, with the places; other tables must only be such as somebody reads.
-    fn table(&self, name: &str) -> Result<Vec<Entry<'a>>, String> {
-        let all = DeTable::parse(self.text).map_err(|error| {
+    fn table(&self, name: &str) -> Result<Vec<Entry<'_>>, String> {
+        let all = DeTable::parse(&self.text).map_err(|error| {
             let place = error.span().unwrap_or_default();
             self.at(place, error.message())
         })?;

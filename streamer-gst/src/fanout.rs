@@ -392,7 +392,8 @@ impl Fanout {
     }
 
     /// How many viewers an output has.
-    pub fn viewers(&self, output: &str) -> usize {
+    #[cfg(test)]
+    pub(crate) fn viewers(&self, output: &str) -> usize {
         self.lock()
             .outputs
             .get(output)

@@ -24,7 +24,7 @@ pub struct Package {
 /// without them.
 const USED: &[(&str, &str, bool)] = &[
     ("queue", "every pipeline", true),
-    ("appsrc", "viewers", true),
+    ("appsrc", "pictures in lists", true),
     ("videotestsrc", "the test picture", true),
     ("videoconvert", "pictures of any source", true),
     ("opusenc", "sound", true),

@@ -82,7 +82,6 @@ impl WebRtcEngine {
             ("srtpenc", "gstreamer1.0-plugins-bad"),
             ("nicesrc", "gstreamer1.0-nice"),
             ("rtpbin", "gstreamer1.0-plugins-good"),
-            ("appsrc", "gstreamer1.0-plugins-base"),
         ];
         for (factory, package) in needed {
             if gst::ElementFactory::find(factory).is_none() {
