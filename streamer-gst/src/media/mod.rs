@@ -157,7 +157,8 @@ pub struct StreamInfo {
     pub image: StreamImage,
     /// Codecs of its outputs, picture first; empty until the pipeline has once run.
     pub codecs: Vec<Codec>,
-    /// Names of further sizes of the same picture; none so far.
+    /// Names of the outputs that are sizes of one picture in one codec, in the file's order; a
+    /// viewer gets the one that its line carries.
     pub rungs: Vec<String>,
     /// What it is doing.
     pub state: StreamState,

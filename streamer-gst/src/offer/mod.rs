@@ -15,7 +15,7 @@ mod plan;
 use crate::codec::{Codec, Kind};
 
 pub use candidate::Candidate;
-pub use plan::{Available, Plan, Track};
+pub use plan::{Available, Plan, Track, rungs};
 
 /// Longest offer in bytes.
 pub const MAX_BYTES: usize = 128 * 1024;

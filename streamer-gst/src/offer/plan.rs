@@ -14,6 +14,17 @@ pub struct Available {
     pub codec: Codec,
 }
 
+/// The outputs of one picture that a viewer of this codec can be moved between, in the file's
+/// order; none where there is but one.
+pub fn rungs(available: &[Available], codec: Codec) -> Vec<&Available> {
+    let same = available.iter().filter(|output| output.codec == codec);
+    let same: Vec<_> = same.collect();
+    match codec.kind() == Kind::Video && same.len() > 1 {
+        true => same,
+        false => Vec::new(),
+    }
+}
+
 /// One m-line that will carry media.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
@@ -108,10 +119,9 @@ impl Offer {
                     self.sections[*index].label(*index)
                 ))
             })?;
-            let transport_cc = has_rungs(available, codec.codec)
-                .then_some(self.sections[*index].transport_cc)
-                .flatten()
-                .filter(|_| codec.transport_cc);
+            let transport_cc = self.sections[*index]
+                .transport_cc
+                .filter(|_| codec.transport_cc && !rungs(available, codec.codec).is_empty());
             write_section(&mut sdp, &self.sections[*index], codec, transport);
             if let Some(id) = transport_cc {
                 let payload = codec.payload;
@@ -174,12 +184,6 @@ impl Offer {
             ours.join(", ")
         ))
     }
-}
-
-/// Whether a viewer of this codec can be given other rungs: several outputs of one picture.
-fn has_rungs(available: &[Available], codec: Codec) -> bool {
-    let same = available.iter().filter(|output| output.codec == codec);
-    codec.kind() == Kind::Video && same.count() > 1
 }
 
 /// The payload type of a section that fits the codec best.

@@ -184,6 +184,31 @@ fn an_alternative_output_is_taken_when_the_first_cannot_be_decoded() {
 }
 
 #[test]
+fn a_line_is_measured_where_there_are_rungs_and_the_offer_allows_it() {
+    let several = |codec| {
+        let names = ["video", "video_low"].map(str::to_owned);
+        names.map(|output| Available { output, codec })
+    };
+    let measured = |sdp: &str, available: &[Available]| {
+        let plan = Offer::parse(sdp.as_bytes()).unwrap().plan(available);
+        let plan = plan.unwrap();
+        let id = plan.tracks[0].transport_cc;
+        let line = |id| format!("a=extmap:{id} {TRANSPORT_CC}\r\n");
+        assert_eq!(id.is_some(), plan.sdp.contains("transport-cc\r\n"));
+        assert_eq!(id.is_some(), plan.sdp.contains(TRANSPORT_CC));
+        assert!(id.is_none_or(|id| plan.sdp.contains(&line(id))));
+        id
+    };
+    assert_eq!(measured(CHROMIUM, &several(Codec::Vp8)), Some(4));
+    assert_eq!(measured(FIREFOX, &several(Codec::Vp8)), Some(7));
+    assert_eq!(measured(CHROMIUM, &several(Codec::Vp8)[..1]), None);
+    assert_eq!(measured(BARESIP, &several(Codec::Vp8)), None);
+    let unasked = CHROMIUM.replace("96 transport-cc", "96 goog-remb");
+    assert_eq!(measured(&unasked, &several(Codec::Vp8)), None);
+    assert!(rungs(&several(Codec::Opus), Codec::Opus).is_empty());
+}
+
+#[test]
 fn retransmission_is_taken_where_offered() {
     assert!(test_stream(CHROMIUM).sdp.contains("a=fmtp:97 apt=96"));
     assert!(test_stream(FIREFOX).sdp.contains("a=fmtp:124 apt=120"));

@@ -1,8 +1,8 @@
 //! The state machine behind [`super::Media`]: commands, events of engine and sources, and time go
 //! in; events go out. What may block is handed to `Jobs` as closures and reports back as [`Input`].
 
+mod bandwidth;
 mod changes;
-mod rungs;
 mod silence;
 mod stills;
 mod stream;
@@ -24,7 +24,7 @@ use crate::description::{Description, Image, Loaded};
 use crate::engine::{Engine, Event, ViewerId};
 use crate::fanout::{Fanout, Keyframe, Keyframes, SourceId};
 use crate::limits;
-use crate::offer::{Available, Offer};
+use crate::offer::{Available, Offer, rungs};
 use crate::source::{Failure, Feed, Mode, Source, SourceEvent, SourceEvents, Sources};
 
 /// ICE and DTLS may take this long after the answer.

@@ -218,16 +218,16 @@ impl Stream {
             .collect()
     }
 
-    /// The outputs of the same picture and codec as this one, and what they take in bits per
+    /// The rungs that a viewer of this output can be moved between, and what they take in bits per
     /// second, the highest first. None as long as that is not known of all.
     pub(super) fn rungs(&self, output: &str) -> Vec<(String, u64)> {
-        let codec = self.codecs.get(output);
-        let same = self
-            .codecs
-            .iter()
-            .filter(|(_, other)| Some(*other) == codec);
-        let rates = same.map(|(name, _)| Some((name.clone(), self.fanout.rate(name)?)));
-        let mut rungs: Vec<_> = rates.collect::<Option<_>>().unwrap_or_default();
+        let Some(codec) = self.codecs.get(output) else {
+            return Vec::new();
+        };
+        let available = self.available();
+        let rated = |rung: &Available| Some((rung.output.clone(), self.fanout.rate(&rung.output)?));
+        let rungs = rungs(&available, *codec).into_iter().map(rated);
+        let mut rungs: Vec<_> = rungs.collect::<Option<_>>().unwrap_or_default();
         rungs.sort_by_key(|(_, rate)| std::cmp::Reverse(*rate));
         rungs
     }
@@ -280,7 +280,8 @@ impl Stream {
             }
             None => StreamImage::None,
         };
-        let mut codecs: Vec<Codec> = self.available().into_iter().map(|o| o.codec).collect();
+        let available = self.available();
+        let mut codecs: Vec<Codec> = available.iter().map(|o| o.codec).collect();
         codecs.sort_by_key(|codec| codec.kind());
         let mut seen = Vec::new();
         codecs.retain(|codec| {
@@ -288,13 +289,15 @@ impl Stream {
             seen.push(*codec);
             new
         });
+        let rungs = codecs.iter().flat_map(|codec| rungs(&available, *codec));
+        let rungs = rungs.map(|rung| rung.output.clone()).collect();
         StreamInfo {
             name: self.name.clone(),
             title,
             description: description.map_or_else(BTreeMap::new, |d| d.description.clone()),
             image,
             codecs,
-            rungs: Vec::new(),
+            rungs,
             state: self.status,
             error: self.complaint().cloned(),
             viewers: self.viewers,

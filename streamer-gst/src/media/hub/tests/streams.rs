@@ -315,3 +315,57 @@ fn the_next_round_of_a_recording_is_held_ready_and_follows_without_a_seam() {
     assert_eq!(modes(&f).len(), 3);
     assert_eq!(f.gone(), []);
 }
+
+#[test]
+fn a_viewer_gets_the_rung_that_its_line_carries() {
+    let mut f = fixture_of("x ! tee name=video y ! tee name=video_low").live();
+    f.source(SourceEvent::Began {
+        output: "video_low".into(),
+        codec: Codec::Vp8,
+    });
+    assert_eq!(
+        f.snapshot.lock().unwrap().streams[0].rungs,
+        ["video", "video_low"]
+    );
+    let push = |f: &Fixture| {
+        for (output, size) in [("video", 10_000), ("video_low", 1_000)] {
+            let feed = f
+                .sources
+                .state
+                .lock()
+                .unwrap()
+                .feeds
+                .last()
+                .cloned()
+                .unwrap();
+            let frame = crate::engine::Frame {
+                output: output.into(),
+                pts: f.now,
+                bytes: Bytes::from(vec![0; size]),
+                ..keyframe()
+            };
+            let _ = feed.fanout.push(feed.source, f.now, frame);
+        }
+    };
+    let on = |f: &Fixture, output: &str| f.hub.streams[0].fanout.viewers(output);
+    f.play(A);
+    f.play(B);
+    // Ten frames a second are 800 and 80 kbit/s.
+    for (bandwidth, expected) in [(2_000_000, (2, 0)), (200_000, (1, 1))] {
+        let mut state = f.engine.state.lock().unwrap();
+        state.bandwidth.insert(A, bandwidth);
+        state.bandwidth.insert(B, 2_000_000);
+        drop(state);
+        for _ in 0..30 {
+            push(&f);
+            f.advance(Duration::from_millis(100));
+        }
+        assert_eq!((on(&f, "video"), on(&f, "video_low")), expected);
+    }
+    // And what it lost, it is given of the rung that it has.
+    f.advance(Duration::from_secs(1));
+    f.engine.emit(Event::KeyframeWanted { viewer: A });
+    f.settle();
+    let forced = f.sources.state.lock().unwrap().forced.clone();
+    assert_eq!(forced.lock().unwrap().last().unwrap(), "video_low");
+}

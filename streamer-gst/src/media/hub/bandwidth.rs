@@ -19,8 +19,7 @@ impl Hub {
             let stream = &self.streams[viewer.stream];
             for output in outputs {
                 let rungs = stream.rungs(output);
-                let at = rungs.iter().position(|(name, _)| name == output);
-                let Some(at) = at.filter(|_| rungs.len() > 1) else {
+                let Some(at) = rungs.iter().position(|(name, _)| name == output) else {
                     continue;
                 };
                 let rates: Vec<u64> = rungs.iter().map(|(_, rate)| *rate).collect();
