@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::harness::browser::{Kind, Page};
 use crate::harness::line::{Condition, Line};
 use crate::harness::page::{UNMUTE, watch};
@@ -104,6 +106,17 @@ fn a_narrow_line_gets_a_lower_rung_in_chromium() {
 #[test]
 fn a_narrow_line_gets_a_lower_rung_in_firefox() {
     a_narrow_line_gets_a_lower_rung_and_its_neighbour_loses_nothing(Kind::Firefox);
+}
+
+#[test]
+fn the_ladder_that_is_shipped_plays() {
+    let system = System::alone(&["ladder"]);
+    let rungs = &system.entry("ladder").unwrap()["rungs"];
+    assert_eq!(*rungs, json!(["video", "video_360p", "video_180p"]));
+    let browser = Browser::launch(Kind::Chromium);
+    let page = watch(&browser, &system, "ladder");
+    page.plays(seconds(20));
+    assert_eq!(page.stats().size, (1280, 720));
 }
 
 #[test]

@@ -135,6 +135,24 @@ fn a_change_of_codec_is_offered_anew_and_told_where_it_cannot_be_decoded() {
 }
 
 #[test]
+fn a_page_that_hears_of_new_codecs_before_its_call_ends_tells_of_them_as_well() {
+    let (directory, system) = start(&description(640, VP8));
+    let firefox = Browser::launch(Kind::Firefox);
+    let page = watch(&firefox, &system, "mine");
+    page.plays(seconds(10));
+    // Why a call ended is asked of the web server; the list is there long before that answer.
+    page.evaluate(
+        "void (window.fetch = ((fetch) => async (url, options) => {
+            const ofCall = /^\\/whep\\/mine\\/./.test(new URL(url, location.href).pathname);
+            if (ofCall) await new Promise((resolve) => setTimeout(resolve, 2500));
+            return fetch(url, options);
+        })(window.fetch))",
+    );
+    save(directory.path(), &description(640, H264));
+    page.says(page::STATUS, "cannot decode H.264", seconds(20));
+}
+
+#[test]
 fn everybody_gets_the_alternative_that_he_can_decode() {
     let both = format!(
         "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=30/1 \
