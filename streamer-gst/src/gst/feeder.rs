@@ -1,8 +1,8 @@
 //! The thread that pushes a viewer's frames into its pipeline, picture and sound in the order in
 //! which they came. Whoever hands it a frame never waits: what does not fit is not taken.
 //!
-//! One thread for both, in the place of an appsrc each, is what makes a viewer cheaper: half the
-//! threads, and no element that negotiates and counts again what is known here.
+//! One thread for both, in the place of an appsrc each, makes a viewer cheaper: a thread less, and no
+//! element that negotiates and counts again what is known here.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
