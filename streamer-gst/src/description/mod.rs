@@ -352,6 +352,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_use_has_an_output() {
+        for tee in [
+            "tee video",
+            "tee name: video",
+            "tee audio",
+            "Tee name=video",
+            "tee",
+            "sink",
+        ] {
+            let text = format!("videotestsrc ! vp8enc ! {tee}\n");
+            let parsed = Description::parse(Path::new("demo.launch"), &text);
+            assert!(parsed.is_err(), "{tee}");
+        }
+    }
+
+    #[test]
     fn parameters_that_contradict_are_shown() {
         let two = format!("x a=${{n:-1}} b=${{n:-2}} ! {BODY}");
         assert_eq!(

@@ -178,7 +178,8 @@ fn outputs(texts: &Texts, graph: &Graph, end: Option<Span>) -> Vec<Diagnostic> {
         };
         let factory = &element.factory.text;
         if factory != "tee" && factory.eq_ignore_ascii_case("tee") {
-            // Told where elements are known.
+            let error = texts.error(element.factory.span, format!("there is no {factory}"));
+            diagnostics.push(error.help("write tee"));
             found = true;
         } else if super::super::is_output_name(name) {
             diagnostics.push(
@@ -210,13 +211,18 @@ fn outputs(texts: &Texts, graph: &Graph, end: Option<Span>) -> Vec<Diagnostic> {
                     .ends_with(end)
             })
         };
-        // `tee video` and `tee name: video` are told where elements are known.
+        // `tee video` and `tee name: video`; who knows elements has more to say of that place.
         let meant = |(before, word): &(Option<usize>, usize)| {
             let word = graph.elements[*word].factory.text.trim_end_matches(':');
             let tee = before.is_some_and(|before| graph.elements[before].factory.text == "tee");
             tee && (word == "name" || super::super::is_output_name(word))
         };
-        if graph.breaks.iter().any(meant) {
+        if let Some((_, word)) = graph.breaks.iter().find(|one| meant(one)) {
+            let error = texts.error(
+                graph.elements[*word].factory.span,
+                "this does not name the tee before it",
+            );
+            diagnostics.push(error.help("write tee name=video allow-not-linked=true"));
             return diagnostics;
         }
         let (span, message, help) = match (ends("tee"), ends("sink")) {
