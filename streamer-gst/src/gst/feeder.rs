@@ -1,18 +1,18 @@
-//! The thread that pushes a viewer's frames into its pipeline, picture and sound in the order in
-//! which they came. Whoever hands it a frame never waits: what does not fit is not taken.
+//! What waits to be pushed into a viewer's pipeline, picture and sound in the order in which they
+//! came. Whoever hands over a frame never waits: what does not fit is not taken.
 //!
-//! One thread for both, in the place of an appsrc each, makes a viewer cheaper: a thread less, and no
-//! element that negotiates and counts again what is known here.
+//! One queue for both, in the place of an appsrc each, makes a viewer cheaper: no thread of its
+//! own, and no element that negotiates and counts again what is known here.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
 
 use super::buffer_of;
+use super::pool::{Door, Lane};
 use crate::codec::Codec;
 use crate::engine::{Delivery, Frame};
 
@@ -28,52 +28,44 @@ pub(super) struct Input {
     pub(super) pad: gst::Pad,
 }
 
-/// The thread. It ends when this is dropped; the pipeline has to be stopped before, or a push may
-/// be waited for.
+/// The queue. When this is dropped nothing more is pushed; the pipeline has to be stopped before,
+/// or a push may be waited for.
 pub(super) struct Feeder {
     shared: Arc<Shared>,
-    codecs: Vec<Codec>,
-    thread: Option<JoinHandle<()>>,
+    door: Door,
 }
 
 struct Shared {
+    inputs: Vec<Input>,
     queue: Mutex<Queue>,
-    came: Condvar,
+    rests: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
-    /// Frames with the number of their input; the first is being pushed.
+    /// Frames with the number of their input; the first may be on its way.
     frames: VecDeque<(usize, Frame)>,
     bytes: usize,
+    /// The pool knows of the frames.
+    ready: bool,
     over: bool,
 }
 
 impl Feeder {
-    /// # Errors
-    /// The system has no more threads.
-    pub(super) fn start(inputs: Vec<Input>) -> Result<Self, String> {
+    /// A queue that the threads behind `door` empty.
+    pub(super) fn new(inputs: Vec<Input>, door: Door) -> Self {
         let shared = Arc::new(Shared {
+            inputs,
             queue: Mutex::default(),
-            came: Condvar::new(),
+            rests: Condvar::new(),
         });
-        let codecs = inputs.iter().map(|input| input.codec).collect();
-        let feeding = shared.clone();
-        let thread = thread::Builder::new()
-            .name("viewer-feed".to_owned())
-            .spawn(move || feeding.feed(&inputs))
-            .map_err(|error| format!("no thread for a viewer: {error}"))?;
-        Ok(Self {
-            shared,
-            codecs,
-            thread: Some(thread),
-        })
+        Self { shared, door }
     }
 
     /// Never blocks.
     pub(super) fn send(&self, frame: &Frame) -> Delivery {
-        let mut inputs = self.codecs.iter();
-        let Some(input) = inputs.position(|codec| *codec == frame.codec) else {
+        let mut inputs = self.shared.inputs.iter();
+        let Some(input) = inputs.position(|input| input.codec == frame.codec) else {
             return Delivery::Taken;
         };
         let mut queue = self.shared.lock();
@@ -85,9 +77,11 @@ impl Feeder {
         }
         queue.bytes += frame.bytes.len();
         queue.frames.push_back((input, frame.clone()));
-        // While it pushes it looks again by itself.
-        if queue.frames.len() == 1 {
-            self.shared.came.notify_one();
+        let waiting = std::mem::replace(&mut queue.ready, true);
+        drop(queue);
+        match waiting {
+            true => self.door.still_ready(),
+            false => self.door.ready(self.shared.clone()),
         }
         Delivery::Taken
     }
@@ -95,10 +89,11 @@ impl Feeder {
 
 impl Drop for Feeder {
     fn drop(&mut self) {
-        self.shared.lock().over = true;
-        self.shared.came.notify_one();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let mut queue = self.shared.lock();
+        queue.over = true;
+        while queue.ready {
+            let waited = self.shared.rests.wait(queue);
+            queue = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -107,16 +102,13 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn feed(&self, inputs: &[Input]) {
+impl Lane for Shared {
+    fn turn(&self) -> bool {
         let mut queue = self.lock();
-        while !queue.over {
-            let Some((input, frame)) = queue.frames.front() else {
-                let waited = self.came.wait(queue);
-                queue = waited.unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let (pad, buffer) = (&inputs[*input].pad, buffer_of(frame));
+        if let (Some((input, frame)), false) = (queue.frames.front(), queue.over) {
+            let (pad, buffer) = (&self.inputs[*input].pad, buffer_of(frame));
             drop(queue);
             // Refused only while the pipeline is being stopped.
             let _ = pad.push(buffer);
@@ -125,6 +117,11 @@ impl Shared {
                 queue.bytes -= frame.bytes.len();
             }
         }
+        queue.ready = !queue.frames.is_empty() && !queue.over;
+        if !queue.ready {
+            self.rests.notify_all();
+        }
+        queue.ready
     }
 }
 
@@ -163,6 +160,7 @@ mod tests {
 
     use bytes::Bytes;
 
+    use super::super::pool::Pool;
     use super::*;
 
     fn frame(codec: Codec, pts: u64) -> Frame {
@@ -181,7 +179,7 @@ mod tests {
         Feeder,
         Receiver<u64>,
         std::sync::mpsc::SyncSender<()>,
-        Vec<gst::Pad>,
+        (Pool, Vec<gst::Pad>),
     ) {
         gst::init().unwrap();
         let (pushed, seen) = channel();
@@ -209,7 +207,9 @@ mod tests {
             sinks.push(sink);
             Input { codec, pad }
         });
-        (Feeder::start(inputs.into()).unwrap(), seen, go, sinks)
+        let pool = Pool::new();
+        let feeder = Feeder::new(inputs.into(), pool.door().unwrap());
+        (feeder, seen, go, (pool, sinks))
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod funnel;
 mod image;
 pub mod installed;
 mod message;
+mod pool;
 mod portrait;
 mod retransmission;
 mod source;

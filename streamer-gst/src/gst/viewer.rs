@@ -1,5 +1,5 @@
-//! The engine on webrtcbin: one small pipeline per viewer, `payloader → webrtcbin`, and one thread
-//! that feeds it.
+//! The engine on webrtcbin: one small pipeline per viewer, `payloader → webrtcbin`, fed by threads
+//! that serve them all.
 //!
 //! The order of calls and the property settings were found by measurement on GStreamer 1.22; other
 //! orders abort the process, race, or answer in ways browsers misread.
@@ -16,6 +16,7 @@ use gstreamer_sdp as gst_sdp;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::feeder::Feeder;
+use super::pool::Pool;
 use super::track::add_track;
 use super::watch::{Heard, reports_loss, watch_bus, watch_connection, watch_transport};
 use super::{Timeline, element};
@@ -50,6 +51,8 @@ pub struct WebRtcEngine {
     timeline: Timeline,
     settings: ViewerSettings,
     viewers: RwLock<HashMap<ViewerId, Arc<Viewer>>>,
+    // Last: viewers end before what serves them.
+    pool: Pool,
 }
 
 struct Viewer {
@@ -68,6 +71,7 @@ impl WebRtcEngine {
             timeline,
             settings,
             viewers: RwLock::default(),
+            pool: Pool::new(),
         }
     }
 
@@ -214,7 +218,8 @@ impl WebRtcEngine {
             inputs.push(input);
             transceivers.push((transceiver.downgrade(), track.fingerprints.clone()));
         }
-        viewer.feeder = Some(Feeder::start(inputs)?);
+        let door = self.pool.door().map_err(|e| format!("no thread: {e}"))?;
+        viewer.feeder = Some(Feeder::new(inputs, door));
         watch_connection(id, &webrtc, viewer.heard.clone(), transceivers, events);
         let answer = promised(&webrtc, "create-answer", &None::<gst::Structure>, until)?
             .and_then(|reply| {
