@@ -2,6 +2,7 @@
 
 mod certificate;
 pub mod check;
+mod correction;
 pub mod devices;
 mod feeder;
 mod funnel;

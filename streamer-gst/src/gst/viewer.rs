@@ -15,6 +15,7 @@ use gstreamer as gst;
 use gstreamer_sdp as gst_sdp;
 use gstreamer_webrtc as gst_webrtc;
 
+use super::correction;
 use super::feeder::Feeder;
 use super::pool::Pool;
 use super::track::add_track;
@@ -240,6 +241,7 @@ impl WebRtcEngine {
         // A time-out still leaves what was gathered so far; without any candidate it is useless.
         let _ = wait_gathered.recv_timeout(GATHERING_LIMIT);
         webrtc.disconnect(handler);
+        correction::bypass(&viewer.pipeline);
         let local = webrtc
             .property::<Option<gst_webrtc::WebRTCSessionDescription>>("local-description")
             .ok_or("webrtcbin has no local description")?;

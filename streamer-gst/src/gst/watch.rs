@@ -86,6 +86,8 @@ pub(super) fn watch_transport(
                     }
                 });
             }
+            // Frames are sent when they come, whatever their stamps say.
+            "clocksync" => element.set_property("sync", false),
             "rtpfunnel" => funnel::quiet(element),
             "rtprtxsend" => retransmission::bound(element),
             "nicesrc" => {
