@@ -57,6 +57,7 @@
       open: connections.filter((each) => each.connectionState !== "closed").length,
       state: connection?.connectionState ?? "none",
       framesDecoded: 0,
+      keyFramesDecoded: 0,
       framesReceived: 0,
       freezes: 0,
       videoPackets: 0,
@@ -76,6 +77,7 @@
       const codec = report.get(entry.codecId)?.mimeType ?? "";
       if (entry.kind === "video") {
         result.framesDecoded = entry.framesDecoded ?? 0;
+        result.keyFramesDecoded = entry.keyFramesDecoded ?? 0;
         result.framesReceived = entry.framesReceived ?? 0;
         result.freezes = entry.freezeCount ?? 0;
         result.videoPackets = entry.packetsReceived ?? 0;
@@ -139,6 +141,63 @@
     return frame ? performance.timeOrigin + frame.shown : null;
   };
 
+  /**
+   * The time that a painted clock shows (`harness/clock.rs`), in milliseconds of the Unix epoch
+   * as far as 32 bits hold them, or null where there is none.
+   * @param {HTMLVideoElement} element
+   * @param {CanvasRenderingContext2D} context
+   */
+  const paintedTime = (element, context) => {
+    context.drawImage(element, 0, 0, 160, 90);
+    const { data } = context.getImageData(0, 0, 160, 30);
+    const row = (/** @type {number} */ number) => {
+      let bits = 0;
+      for (let bit = 0; bit < 16; bit += 1) {
+        const at = ((number * 10 + 5) * 160 + bit * 10 + 5) * 4;
+        bits = bits * 2 + (data[at] > 127 ? 1 : 0);
+      }
+      return bits;
+    };
+    const [high, low, check] = [0, 1, 2].map(row);
+    return (high ^ low ^ 0x5a5a) === check ? high * 65536 + low : null;
+  };
+
+  /** @type {{ shown: number, latency: number | null }[]} */
+  let readings = [];
+
+  /**
+   * Begins (again) to read the painted clock off each frame that goes to the screen: when that
+   * was, in milliseconds of the Unix epoch, and how old it was then, null for unreadable ones.
+   */
+  const watchClock = () => {
+    readings = [];
+    const noted = readings;
+    const element = video();
+    const canvas = document.createElement("canvas");
+    canvas.width = 160;
+    canvas.height = 90;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    if (!element || !context) {
+      throw new Error("no picture to read");
+    }
+    const origin = Date.now() - performance.now();
+    /** @type {VideoFrameRequestCallback} */
+    const note = (_, { expectedDisplayTime }) => {
+      if (noted !== readings) {
+        return;
+      }
+      const shown = origin + expectedDisplayTime;
+      const taken = paintedTime(element, context);
+      // Both are known to 32 bits only.
+      const latency = taken === null ? null : (Math.round(shown) - taken) | 0;
+      noted.push({ shown, latency });
+      element.requestVideoFrameCallback(note);
+    };
+    element.requestVideoFrameCallback(note);
+  };
+
+  const clockReadings = () => readings;
+
   /** @type {number | null} */
   let clickTook = null;
 
@@ -160,6 +219,15 @@
   /** Milliseconds that took; null as long as it goes on. */
   const clickToMedia = () => clickTook;
 
-  const probe = { stats, watchFrames, frameGaps, timeClick, clickToMedia, shownInWidth };
+  const probe = {
+    stats,
+    watchFrames,
+    frameGaps,
+    shownInWidth,
+    watchClock,
+    clockReadings,
+    timeClick,
+    clickToMedia,
+  };
   Object.assign(window, { probe });
 }

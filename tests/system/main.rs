@@ -15,6 +15,7 @@ mod cards;
 mod descriptions;
 mod endings;
 mod harness;
+mod latency;
 mod loss;
 #[path = "../../streamer-gst/src/mutation.rs"]
 mod mutation;

@@ -56,6 +56,8 @@ pub struct Stats {
     pub state: String,
     /// Video frames decoded.
     pub frames_decoded: u64,
+    /// Those of them that needed no other.
+    pub keyframes_decoded: u64,
     /// Video RTP packets received.
     pub video_packets: u64,
     /// "video/VP8", …
@@ -72,6 +74,15 @@ pub struct Stats {
     pub brightness: f64,
     /// Width and height of the picture as decoded.
     pub size: (u64, u64),
+}
+
+/// A frame with a painted clock as it came to the screen.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// When, in milliseconds of the Unix epoch.
+    pub shown: f64,
+    /// How long after it was taken, in milliseconds; nothing when it could not be read.
+    pub latency: Option<i64>,
 }
 
 impl Browser {
@@ -257,6 +268,7 @@ impl Page<'_> {
             open: count("open"),
             state: text("state"),
             frames_decoded: count("framesDecoded"),
+            keyframes_decoded: count("keyFramesDecoded"),
             video_packets: count("videoPackets"),
             video_codec: text("videoCodec"),
             audio_packets: count("audioPackets"),
@@ -329,6 +341,24 @@ impl Page<'_> {
         };
         let frames = gaps["frames"].as_u64().unwrap_or_default();
         (frames, gap("shown").max(gap("media")))
+    }
+
+    /// Begins to read the painted clock off each frame shown.
+    #[track_caller]
+    pub fn watch_clock(&self) {
+        self.evaluate("probe.watchClock()");
+    }
+
+    /// What was read since [`Page::watch_clock`].
+    #[track_caller]
+    pub fn clock_readings(&self) -> Vec<Reading> {
+        let readings = self.evaluate("probe.clockReadings()");
+        let readings = readings.as_array().expect("a list");
+        let each = |reading: &Value| Reading {
+            shown: reading["shown"].as_f64().expect("a time"),
+            latency: reading["latency"].as_i64(),
+        };
+        readings.iter().map(each).collect()
     }
 
     /// How long it takes from a click on what `selector` finds until the first picture is decoded

@@ -11,6 +11,12 @@ const SOAK: &str = "RUSTICAST_SOAK";
 /// Where figures are noted, one `what | figure` a line; set by `./dev soak`.
 const FIGURES: &str = "RUSTICAST_FIGURES";
 
+/// What was promised of a machine that does nothing else, as a soak has it; `./dev test` may run
+/// on a busier one.
+pub fn limit(promised: Duration) -> Duration {
+    promised * times(3, 1) as u32
+}
+
 /// `usual` times of something, or `full` in a soak.
 pub fn times(usual: u64, full: u64) -> u64 {
     if env::var_os(SOAK).is_some() {

@@ -4,6 +4,7 @@
 //! Nothing in here waits for time to pass: every wait is for an event, with a limit.
 
 pub mod browser;
+pub mod clock;
 pub mod helper;
 pub mod hop;
 pub mod http;
