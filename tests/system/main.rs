@@ -14,6 +14,7 @@ mod cancel;
 mod cards;
 mod descriptions;
 mod endings;
+mod floods;
 mod harness;
 mod latency;
 mod loss;

@@ -29,6 +29,9 @@ use crate::source::{Failure, Feed, Mode, Source, SourceEvent, SourceEvents, Sour
 
 /// ICE and DTLS may take this long after the answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// This long nobody takes the place of a viewer that connects, however full it is: several times
+/// what a bad line needs.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// An engine has to make a viewer in this time.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// A viewer that came while its stream was starting waits this long.

@@ -446,6 +446,44 @@ fn viewers_on_their_way_out_take_places_when_they_become_many() {
 }
 
 #[test]
+fn a_full_streamer_gives_away_the_place_of_who_does_not_connect() {
+    let (third, fourth) = (ViewerId(3), ViewerId(4));
+    let mut f = fixture().live();
+    f.play(A);
+    f.open(B, OFFER);
+    f.settle();
+    f.events();
+    // Whoever has just come may still connect.
+    f.advance(CONNECT_PATIENCE - Duration::from_millis(1));
+    f.open(third, OFFER);
+    assert_eq!(f.refusal(), Refusal::Full(2));
+    f.advance(Duration::from_millis(1));
+    // An offer that comes to nothing costs nobody anything.
+    f.open(third, b"hello");
+    assert_eq!(f.refusal(), Refusal::Full(2));
+    f.open(third, OFFER);
+    f.settle();
+    let events = f.events();
+    assert!(
+        matches!(&events[..], [
+            MediaEvent::Gone { viewer: B, .. },
+            MediaEvent::Answered { viewer, result: Ok(_) },
+        ] if *viewer == third),
+        "{events:?}"
+    );
+    // Who plays stays.
+    f.engine.emit(Event::Connected { viewer: third });
+    f.settle();
+    f.advance(CONNECT_PATIENCE);
+    f.open(fourth, OFFER);
+    assert_eq!(f.refusal(), Refusal::Full(2));
+    f.close(A);
+    f.close(third);
+    f.settle();
+    f.assert_empty();
+}
+
+#[test]
 fn refusals_say_why() {
     let mut f = fixture().live();
     f.open(A, b"hello");

@@ -58,7 +58,7 @@ impl Hub {
             return self.refuse(viewer, Refusal::NoSuchStream(stream.to_owned()));
         };
         let taken = self.viewers.len() + self.departing.saturating_sub(limits::DEPARTING);
-        if taken >= self.parts.capacity {
+        if taken >= self.parts.capacity && !self.make_room(now, index, &offer) {
             return self.refuse(viewer, Refusal::Full(self.parts.capacity));
         }
         let state = &self.streams[index];
@@ -78,6 +78,30 @@ impl Hub {
                 self.add(viewer, index, ViewerState::Parked { offer, until });
             }
             StreamState::Live => self.open(now, index, viewer, &offer),
+        }
+    }
+
+    /// Gives away the place of the viewer that has been connecting for longest, if that is long:
+    /// else offers that nobody means to complete would lock everybody out.
+    fn make_room(&mut self, now: Duration, stream: usize, offer: &[u8]) -> bool {
+        // Not for an offer that comes to nothing, nor while those before it are still being ended.
+        if self.streams[stream].status == StreamState::Failed
+            || self.departing >= limits::DEPARTING
+            || Offer::parse(offer).is_err()
+        {
+            return false;
+        }
+        let connecting = self.viewers.iter().filter_map(|(id, v)| match v.state {
+            ViewerState::Connecting { until, .. } => Some((until, *id)),
+            _ => None,
+        });
+        let slowest = connecting.min();
+        match slowest.filter(|(until, _)| *until + CONNECT_PATIENCE <= now + CONNECT_LIMIT) {
+            Some((_, slowest)) => {
+                self.end(slowest, "no connection yet, and all places are taken");
+                true
+            }
+            None => false,
         }
     }
 
