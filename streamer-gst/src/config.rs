@@ -10,10 +10,8 @@ use uuid::Uuid;
 
 use crate::description::Parameters;
 use crate::error::Error;
+use crate::limits::MOST_VIEWERS;
 use crate::media;
-
-/// The signaling server takes no more calls.
-const MOST_VIEWERS: usize = 10_000;
 
 /// Configuration of the streamer: flag, else environment variable, else the settings file, else the
 /// default shown.
@@ -51,14 +49,10 @@ pub struct Config {
     )]
     pub signaling: SocketAddr,
 
-    /// Most viewers at a time, over all streams; the limit of open files may lower it
-    #[arg(
-        long,
-        value_name = "N",
-        env = "RUSTICAST_MAX_VIEWERS",
-        default_value_t = 100
-    )]
-    pub max_viewers: usize,
+    /// Most viewers at a time, over all streams; 50 for each core by default. The system's limits of
+    /// open files, which is raised, and of threads may lower it
+    #[arg(long, value_name = "N", env = "RUSTICAST_MAX_VIEWERS")]
+    pub max_viewers: Option<usize>,
 
     /// Local address that media is offered on, instead of those of all interfaces; can be repeated
     #[arg(
@@ -152,17 +146,18 @@ impl Config {
         let refuse = |why: String| Err(Error::Config { why });
         check_signaling(self.signaling, self.insecure).or_else(refuse)?;
         check_advertised(self.advertise).or_else(refuse)?;
-        if self.max_viewers == 0 {
-            return refuse("--max-viewers 0 lets nobody watch".to_owned());
+        match self.max_viewers {
+            Some(0) => return refuse("--max-viewers 0 lets nobody watch".to_owned()),
+            Some(many) if many > MOST_VIEWERS => {
+                return refuse(format!(
+                    "--max-viewers {many} is more than the {MOST_VIEWERS} calls a signaling server \
+                     keeps"
+                ));
+            }
+            _ => {}
         }
         self.parameters()
             .or_else(|why| refuse(why).map(|()| Parameters::default()))?;
-        if self.max_viewers > MOST_VIEWERS {
-            return refuse(format!(
-                "--max-viewers {} is more than the {MOST_VIEWERS} calls a signaling server keeps",
-                self.max_viewers
-            ));
-        }
         Ok(())
     }
 
@@ -247,14 +242,14 @@ mod tests {
             ),
             (
                 Config {
-                    max_viewers: 0,
+                    max_viewers: Some(0),
                     ..good.clone()
                 },
                 "--max-viewers",
             ),
             (
                 Config {
-                    max_viewers: 10_001,
+                    max_viewers: Some(10_001),
                     ..good
                 },
                 "--max-viewers",

@@ -147,3 +147,29 @@ fn half_open_offers_do_not_freeze_who_watches() {
     assert_eq!(page.stats().connections, 1);
     system.assert_quiet();
 }
+
+#[test]
+fn there_are_as_many_places_as_open_files_are_enough_for() {
+    // Twenty viewers need more than a hundred: the limit has to be raised.
+    let system = Setup::new(&["test"])
+        .streamer_under(&["prlimit", "--nofile=100:1024"])
+        .start();
+    let offer = whep::recorded("chromium");
+    let mut taken = 0;
+    let refused = loop {
+        let answer = whep::call(system.http(), "test", &offer).expect("an answer");
+        if answer.status != 201 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken <= 20, "{taken} places");
+    };
+    assert_eq!((taken, refused.status), (20, 503), "{}", refused.text());
+    assert_eq!(system.entry("test").unwrap()["capacity"], 20);
+    assert!(system.streamer.number("/process/fds") > 100);
+    let told = system.streamer.complaints();
+    let [told] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert!(told.contains("the limit of 1024 leaves room for 20 viewers"));
+}

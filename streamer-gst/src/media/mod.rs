@@ -31,8 +31,9 @@ pub struct Config {
     pub pipelines: PathBuf,
     /// Names of the streams to run; empty means all of the directory.
     pub streams: Vec<String>,
-    /// Most viewers at a time, over all streams; the descriptor limit may lower it.
-    pub max_viewers: usize,
+    /// Most viewers at a time, over all streams; by default as many as the machine is enough for. The
+    /// system's limits may lower it.
+    pub max_viewers: Option<usize>,
     /// Local addresses media is offered on; empty means those of all interfaces that are up.
     pub media_addresses: Vec<IpAddr>,
     /// Values of the descriptions' parameters.
@@ -46,7 +47,7 @@ impl Default for Config {
         Self {
             pipelines: PathBuf::from("pipelines"),
             streams: Vec::new(),
-            max_viewers: 100,
+            max_viewers: None,
             media_addresses: Vec::new(),
             parameters: Parameters::default(),
             keep: Duration::from_secs(10),

@@ -86,7 +86,7 @@ impl Doctor {
         findings.extend(network::signaling(self.config.signaling));
         findings.push(network::http(self.http));
         findings.extend(system::cameras());
-        findings.push(system::open_files(&limits::room(self.config.max_viewers)));
+        findings.extend(system::room(&limits::room(self.config.max_viewers)));
         findings
     }
 }

@@ -1,9 +1,9 @@
-//! Plug-ins, encoders, devices, open files and descriptions.
+//! Plug-ins, encoders, devices, limits and descriptions.
 
 use crate::Config;
 use crate::description::{self, Diagnostic};
 use crate::gst::{check, installed};
-use crate::limits::Room;
+use crate::limits::{Bound, Room};
 use crate::tools::nodes::{self, Node};
 
 use super::finding::Finding;
@@ -90,23 +90,28 @@ fn of_cameras(found: &[Node]) -> Vec<Finding> {
     findings
 }
 
-/// Whether there are files enough for all viewers.
-pub(super) fn open_files(room: &Room) -> Finding {
-    let subject = "open files";
-    let evidence = format!(
-        "the limit of {} leaves room for {} of {} viewers",
-        room.descriptors, room.viewers, room.wanted
-    );
-    match room.viewers < room.wanted {
-        false => Finding::ok(subject, evidence),
+/// Whether the system's limits are enough for all viewers.
+pub(super) fn room(room: &Room) -> Vec<Finding> {
+    room.bounds
+        .iter()
+        .map(|b| of_bound(b, room.wanted))
+        .collect()
+}
+
+fn of_bound(bound: &Bound, wanted: usize) -> Finding {
+    let Bound {
+        what,
+        limit,
+        viewers,
+        cure,
+    } = bound;
+    let evidence = format!("{limit} leaves room for {viewers} of {wanted} viewers");
+    match *viewers < wanted {
+        false => Finding::ok(what, evidence),
         true => Finding::warning(
-            subject,
+            what,
             evidence,
-            format!(
-                "raise it: ulimit -Hn {needed} as root, LimitNOFILE={needed} in a systemd unit; \
-                 or lower --max-viewers",
-                needed = room.needed
-            ),
+            format!("raise it: {cure}; or lower --max-viewers"),
         ),
     }
 }
@@ -205,15 +210,16 @@ mod tests {
     }
 
     #[test]
-    fn few_files_are_a_warning_with_the_number_that_is_needed() {
-        let room = Room {
-            descriptors: 1024,
-            wanted: 100,
+    fn a_limit_that_is_too_low_is_a_warning_with_its_cure() {
+        let bound = Bound {
+            what: "open files",
+            limit: "the limit of 1024".to_owned(),
             viewers: 20,
-            needed: 3584,
+            cure: "LimitNOFILE=3584 in a systemd unit".to_owned(),
         };
-        let finding = open_files(&room);
+        let finding = of_bound(&bound, 100);
         assert_eq!(finding.verdict, Verdict::Warning);
         assert!(finding.cure.unwrap().contains("LimitNOFILE=3584"));
+        assert_eq!(of_bound(&bound, 20).verdict, Verdict::Ok);
     }
 }
