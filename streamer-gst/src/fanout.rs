@@ -6,15 +6,19 @@
 //! an argument (any monotonic clock), GStreamer is unknown here.
 
 mod meter;
+mod rest;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meter::{Budget, Meter};
+use rest::{Obedience, Work};
 
 use crate::codec::{Codec, Kind};
 use crate::engine::{Delivery, Engine, Frame, ViewerId};
+
+pub use rest::Rest;
 
 /// An encoder is asked for no more than one keyframe in this time, so that neither many joins nor
 /// one bad link cost everybody else quality. Who joins within it shares that keyframe.
@@ -96,7 +100,9 @@ struct Output {
     wanted: bool,
     /// It was asked for a keyframe and gave none.
     deaf: bool,
+    obedience: Obedience,
     meter: Meter,
+    work: Work,
 }
 
 /// A keyframe and when it came.
@@ -335,8 +341,10 @@ impl Fanout {
     }
 
     /// What an output takes in bits per second; nothing while that is not known.
+    /// Of one that rests, what it took before, as far as others of its codec take more or less
+    /// since then.
     pub fn rate(&self, output: &str) -> Option<u64> {
-        self.lock().outputs.get(output)?.meter.rate()
+        self.lock().rate(output)
     }
 
     /// Removes a viewer from all outputs. When this returns, no frame is on its way to it.
@@ -365,22 +373,24 @@ impl Fanout {
             return Vec::new();
         };
         match &output.keyframe {
-            Some(seen) if now.saturating_sub(seen.at) <= age || output.history.is_empty() => {
-                vec![seen.frame.clone()]
-            }
+            Some(seen) if now.saturating_sub(seen.at) <= age => vec![seen.frame.clone()],
+            // There will be a newer one when it works again.
+            Some(_) if !output.work.is_encoding() => Vec::new(),
+            Some(seen) if output.history.is_empty() => vec![seen.frame.clone()],
             Some(_) => output.history.iter().cloned().collect(),
             None => Vec::new(),
         }
     }
 
     /// When a frame last came, on the output of this kind that has been silent longest. Outputs
-    /// the present source has not fed do not count.
+    /// the present source has not fed do not count, nor do those that rest.
     pub fn last_frame(&self, kind: Kind) -> Option<Duration> {
         let state = self.lock();
-        let fed = state
-            .outputs
-            .values()
-            .filter(|output| output.fed && output.codec.is_some_and(|codec| codec.kind() == kind));
+        let fed = state.outputs.values().filter(|output| {
+            output.fed
+                && !output.work.is_resting()
+                && output.codec.is_some_and(|codec| codec.kind() == kind)
+        });
         fed.map(|output| output.at).min()
     }
 
@@ -449,6 +459,8 @@ impl Output {
         self.wanted = false;
         self.asked = None;
         self.deaf = false;
+        self.obedience = Obedience::default();
+        self.work = Work::Encoding;
         self.forget_history();
         for member in &mut self.viewers {
             if member.place == Place::Fed {
@@ -467,7 +479,12 @@ impl Output {
         self.at = now;
         self.end = frame.pts + frame.duration.unwrap_or_default().min(LONGEST_FRAME);
         self.codec = Some(frame.codec);
-        self.meter.note(now, frame.bytes.len());
+        if frame.keyframe && matches!(self.work, Work::Waking) {
+            self.work = Work::Encoding;
+        }
+        if self.work.is_encoding() {
+            self.meter.note(now, frame.bytes.len());
+        }
         self.remember(now, &frame);
         for member in &mut self.viewers {
             if member.place == Place::Fed || frame.keyframe {
@@ -475,10 +492,12 @@ impl Output {
             }
         }
         if frame.keyframe {
+            self.obedience.judge(self.asked, true);
             self.wanted = false;
             self.deaf = false;
         } else if self.is_overdue(now) {
             self.deaf = true;
+            self.obedience.judge(self.asked, false);
             for index in 0..self.viewers.len() {
                 let mut member = self.viewers[index];
                 if member.place == Place::New {

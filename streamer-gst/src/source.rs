@@ -23,6 +23,11 @@ pub enum SourceEvent {
         /// Name of the output.
         output: Arc<str>,
     },
+    /// The first keyframe of an output since [`Source::wake`] has come.
+    Woke {
+        /// Name of the output.
+        output: Arc<str>,
+    },
     /// The end of a file.
     Ended,
     /// It works no longer.
@@ -85,6 +90,19 @@ pub trait Source: Send {
 
     /// Whether an output has an encoder that can be asked.
     fn keyframes(&self, output: &str) -> Keyframes;
+
+    /// Whether frames can be kept from the encoder of an output without harm to anything else:
+    /// `false` as long as that is not known.
+    fn can_rest(&self, output: &str) -> bool;
+
+    /// Keeps frames from the encoder of an output that can rest.
+    fn rest(&self, output: &str);
+
+    /// Gives the encoder of an output that rests frames again, and asks it for a keyframe.
+    fn wake(&self, output: &str);
+
+    /// When a frame was last kept from the encoder of an output that rests.
+    fn heard(&self, output: &str) -> Option<Duration>;
 
     /// Whether it makes its frames as time passes, like a camera and unlike a file.
     fn is_live(&self) -> bool;

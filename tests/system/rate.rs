@@ -1,5 +1,7 @@
 //! Lines that are narrow, slow or lossy: everybody gets what theirs carries, and nobody else less.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -45,6 +47,34 @@ fn pace(page: &Page<'_>) -> f64 {
     frames_per_second(page, before)
 }
 
+/// The outputs of the stream `ladder` that are not encoded.
+fn resting(system: &System) -> Vec<String> {
+    let state = system.streamer.state();
+    let resting = state.pointer("/streams/0/resting").expect("it is told");
+    serde_json::from_value(resting.clone()).unwrap()
+}
+
+fn rest(system: &System, outputs: &[&str]) {
+    let what = format!("{outputs:?} rest");
+    eventually(&what, seconds(30), || resting(system) == outputs);
+}
+
+/// What each queue of the streamer's has used of the processor over some seconds, by its thread;
+/// those of encoders' branches encode.
+fn work(system: &System) -> HashMap<u32, Duration> {
+    let used = || {
+        system
+            .streamer
+            .cpu_times(|thread| thread.starts_with("queue"))
+    };
+    let (begin, before) = (Instant::now(), used());
+    eventually("some seconds", seconds(10), || {
+        begin.elapsed() >= seconds(3)
+    });
+    let since = |(thread, now): (u32, Duration)| Some((thread, now - *before.get(&thread)?));
+    used().into_iter().filter_map(since).collect()
+}
+
 fn a_narrow_line_gets_a_lower_rung_and_its_neighbour_loses_nothing(kind: Kind) {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("ladder.launch"), LADDER).unwrap();
@@ -63,6 +93,8 @@ fn a_narrow_line_gets_a_lower_rung_and_its_neighbour_loses_nothing(kind: Kind) {
     eventually("the highest rung", seconds(20), || {
         narrow.stats().size == HIGH
     });
+    // What it will need is not even encoded.
+    rest(&system, &["video_middle", "video_low"]);
 
     let usual = pace(&neighbour);
     line.set(Condition {
@@ -117,6 +149,42 @@ fn the_ladder_that_is_shipped_plays() {
     let page = watch(&browser, &system, "ladder");
     page.plays(seconds(20));
     assert_eq!(page.stats().size, (1280, 720));
+}
+
+#[test]
+fn of_the_ladder_only_what_is_watched_is_encoded() {
+    let system = System::alone(&["ladder"]);
+    // Nobody watches, and nothing rests so soon.
+    let all = work(&system);
+    assert_eq!(resting(&system), [""; 0]);
+    // What encodes is what works most.
+    let mut encoders: Vec<u32> = all.keys().copied().collect();
+    encoders.sort_by_key(|thread| Reverse(all[thread]));
+    encoders.truncate(3);
+    let at_work = |work: &HashMap<u32, Duration>| -> Vec<u128> {
+        let times = encoders.iter().map(|thread| work[thread].as_millis());
+        // What is left is the way from a closed gate back.
+        times.filter(|time| *time > 10).collect()
+    };
+    assert_eq!(at_work(&all).len(), 3, "{all:?}");
+    rest(&system, &["video", "video_360p", "video_180p"]);
+    let none = work(&system);
+    let browser = Browser::launch(Kind::Chromium);
+    let page = watch(&browser, &system, "ladder");
+    page.plays(seconds(20));
+    rest(&system, &["video_360p", "video_180p"]);
+    let one = work(&system);
+    assert_eq!(page.stats().size, (1280, 720));
+    let (all, one, none) = (at_work(&all), at_work(&one), at_work(&none));
+    measure::note(
+        "the ladder's encoders in three seconds, ms",
+        &format!("{all:?}; {one:?} with a viewer of the first rung; {none:?} without one"),
+    );
+    assert_eq!(none, [0; 0]);
+    assert_eq!(one.len(), 1, "{one:?} of {all:?}");
+    page.close();
+    rest(&system, &["video", "video_360p", "video_180p"]);
+    system.assert_quiet();
 }
 
 #[test]

@@ -31,6 +31,18 @@ impl Meter {
         self.bytes += bytes as u64;
     }
 
+    /// Nothing comes for a while; what it took until now stays known.
+    pub(super) fn pause(&mut self) {
+        self.since = None;
+        self.bytes = 0;
+    }
+
+    /// Goes on from a rate that is known otherwise.
+    pub(super) fn resume(&mut self, rate: Option<u64>) {
+        self.rate = rate;
+        self.pause();
+    }
+
     /// Bits per second; nothing before the first measurement.
     pub(super) fn rate(&self) -> Option<u64> {
         self.rate

@@ -475,3 +475,132 @@ fn a_narrow_line_gets_whole_runs_and_no_more_than_it_carries() {
     }
     assert_eq!(limited[limited.len() - 2..], all[all.len() - 2..]);
 }
+
+/// Both rungs every 40 ms, as large as said; a keyframe first. Returns the time after the last.
+fn feed(fanout: &Fanout, from: u64, seconds: u64, sizes: &[(&str, usize)]) -> u64 {
+    let end = from + seconds * 1000;
+    for at in (from..end).step_by(40) {
+        for (output, size) in sizes {
+            let bytes = Bytes::from(vec![0; *size]);
+            let keyframe = at == from;
+            let frame = Frame {
+                bytes,
+                ..frame(output, at, keyframe)
+            };
+            let _ = fanout.push(FIRST, ms(at), frame);
+        }
+    }
+    end
+}
+
+/// An output shows that it obeys, unless it has, and rests.
+fn rests(fanout: &Fanout, now: u64, output: &str) {
+    let before = fanout.rest(ms(now), output);
+    if before == Rest::Now {
+        return;
+    }
+    assert_eq!(before, Rest::Ask);
+    assert_eq!(fanout.rest(ms(now), output), Rest::Not);
+    let _ = fanout.push(FIRST, ms(now), frame(output, now, true));
+    assert_eq!(fanout.rest(ms(now), output), Rest::Now);
+}
+
+#[test]
+fn an_output_rests_when_it_has_no_viewers_is_measured_and_obeys() {
+    let (_, fanout) = fixture();
+    assert_eq!(fanout.rest(ms(0), "video"), Rest::Not);
+    let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
+    assert_eq!(fanout.rest(ms(0), "video"), Rest::Not);
+    let now = feed(&fanout, 0, 3, &[("video", 100), ("audio", 10)]);
+    let _ = fanout.join(ms(now), A, "video", AsTheyCome);
+    assert_eq!(fanout.rest(ms(now), "video"), Rest::Not);
+    fanout.leave(A);
+    rests(&fanout, now, "video");
+    assert!(fanout.is_resting("video"));
+    assert_eq!(fanout.rest(ms(now), "video"), Rest::Not);
+    assert_eq!(fanout.rest(ms(now), "audio"), Rest::Not);
+    assert_eq!(fanout.last_frame(Kind::Video), None);
+    // A new source is at work, whatever the old one did.
+    fanout.admit(SECOND);
+    assert!(!fanout.is_idle("video"));
+}
+
+#[test]
+fn an_encoder_that_gives_no_keyframes_does_not_rest_but_may_be_late_once() {
+    let (_, fanout) = fixture();
+    let next = |at, keyframe| {
+        let _ = fanout.push(FIRST, ms(at), frame("video", at, keyframe));
+    };
+    let mut now = feed(&fanout, 0, 3, &[("video", 100)]);
+    assert_eq!(fanout.rest(ms(now), "video"), Rest::Ask);
+    next(now + 1100, false);
+    // Late; next time it is not.
+    next(now + 1200, true);
+    now += 3000;
+    rests(&fanout, now, "video");
+    // When it is needed it gives none, nor later when it is asked.
+    now += 500;
+    assert!(fanout.wake(ms(now), "video"));
+    for asked in 0..3 {
+        next(now + 1100, false);
+        next(now + 2500, true);
+        now += 4000;
+        let expected = if asked < 2 { Rest::Ask } else { Rest::Not };
+        assert_eq!(fanout.rest(ms(now), "video"), expected, "{asked}");
+    }
+    now += 60_000;
+    next(now, true);
+    assert_eq!(fanout.rest(ms(now), "video"), Rest::Not);
+}
+
+#[test]
+fn who_comes_to_an_output_at_rest_gets_nothing_old_and_begins_with_its_keyframe() {
+    let (engine, fanout) = fixture();
+    let now = feed(&fanout, 0, 3, &[("video", 100)]);
+    rests(&fanout, now, "video");
+    let now = now + 500;
+    assert!(fanout.wake(ms(now), "video"));
+    assert!(!fanout.wake(ms(now), "video"));
+    // It has been asked as it was woken.
+    assert_eq!(fanout.join(ms(now), A, "video", AsTheyCome), Keyframe::None);
+    assert!(fanout.picture(ms(now), "video", ms(100)).is_empty());
+    let next = |at, keyframe| {
+        let _ = fanout.push(FIRST, ms(at), frame("video", at, keyframe));
+    };
+    next(now + 40, false);
+    assert!(fanout.is_idle("video") && engine.stamps(A).is_empty());
+    next(now + 80, true);
+    next(now + 120, false);
+    assert!(!fanout.is_idle("video"));
+    let expected = [u128::from(now) + 80, u128::from(now) + 120];
+    assert_eq!(engine.stamps(A), expected);
+    assert_eq!(fanout.last_frame(Kind::Video), Some(ms(now + 120)));
+}
+
+#[test]
+fn the_rate_of_an_output_at_rest_stays_known_and_follows_the_others() {
+    let (_, fanout) = fixture();
+    let both = [("video", 4000), ("video_low", 400)];
+    let now = feed(&fanout, 0, 6, &both);
+    rests(&fanout, now, "video");
+    let (high, low) = (fanout.rate("video"), fanout.rate("video_low"));
+    let high = high.unwrap();
+    assert!((700_000..900_000).contains(&high), "{high}");
+    // The picture gets more lively, and would be so in all sizes.
+    let now = feed(&fanout, now, 20, &[("video_low", 1200)]);
+    let livelier = fanout.rate("video").unwrap();
+    let times = livelier as f64 / high as f64;
+    assert!((2.7..3.2).contains(&times), "{times}");
+    assert!(fanout.rate("video_low") > low);
+    // It goes on from there.
+    assert!(fanout.wake(ms(now), "video"));
+    assert_eq!(fanout.rate("video"), Some(livelier));
+    let now = feed(&fanout, now, 20, &[("video", 4000), ("video_low", 400)]);
+    let again = fanout.rate("video").unwrap();
+    assert!((780_000..900_000).contains(&again), "{again} at {now}");
+    // With nobody else at work it is what it was.
+    rests(&fanout, now, "video_low");
+    rests(&fanout, now, "video");
+    let last = fanout.rate("video").unwrap();
+    assert!(last.abs_diff(again) < again / 10, "{last} after {again}");
+}

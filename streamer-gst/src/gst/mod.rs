@@ -6,6 +6,7 @@ mod correction;
 pub mod devices;
 mod feeder;
 mod funnel;
+mod gate;
 mod image;
 pub mod installed;
 mod message;

@@ -13,6 +13,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
+use super::gate::{self, Entrance};
 use super::{Timeline, check, element};
 use crate::codec::{Codec, Kind};
 use crate::description::{Description, Diagnostic};
@@ -38,11 +39,19 @@ impl GstSources {
 /// A running pipeline.
 struct GstSource {
     pipeline: gst::Pipeline,
-    /// By output: where requests for keyframes go in.
-    sinks: Vec<(String, gst::Pad)>,
+    outputs: Vec<Output>,
     live: bool,
     listening: check::Listening,
     tap: Arc<Tap>,
+}
+
+/// An output tee, and what was added to it.
+struct Output {
+    name: String,
+    /// Where its frames end, and requests for keyframes go in.
+    sink: gst::Pad,
+    pacer: gst::Element,
+    entrance: Arc<Entrance>,
 }
 
 /// What the callbacks of one source share.
@@ -82,24 +91,22 @@ impl Sources for GstSources {
         // From here on an error drops the source and with it the pipeline.
         let mut source = GstSource {
             pipeline,
-            sinks: Vec::new(),
+            outputs: Vec::new(),
             live: false,
             listening,
             tap,
         };
-        let mut pacers = Vec::new();
         for output in description.outputs() {
-            let (pad, pacer) = source.tap(description, output)?;
-            source.sinks.push((output.to_owned(), pad));
-            pacers.push(pacer);
+            let output = source.tap(description, output)?;
+            source.outputs.push(output);
         }
         watch_bus(&source.pipeline, &source.tap);
         let paused = source.pipeline.set_state(gst::State::Paused);
         // Live sources keep time themselves.
         source.live = paused == Ok(gst::StateChangeSuccess::NoPreroll);
         if !source.live {
-            for pacer in &pacers {
-                pacer.set_property("sync", true);
+            for output in &source.outputs {
+                output.pacer.set_property("sync", true);
             }
         }
         match (paused, mode) {
@@ -150,11 +157,7 @@ fn find_files(pipeline: &gst::Pipeline, description: &Path) {
 
 impl GstSource {
     /// Adds `queue ! clocksync ! appsink` to an output tee.
-    fn tap(
-        &self,
-        description: &Description,
-        output: &str,
-    ) -> Result<(gst::Pad, gst::Element), Failure> {
+    fn tap(&self, description: &Description, output: &str) -> Result<Output, Failure> {
         let fail = |message: String| Failure::from(description.error_at_output(output, &message));
         let tee = self
             .pipeline
@@ -168,12 +171,18 @@ impl GstSource {
         queue.set_property("max-size-time", 0_u64);
         let pacer = element("clocksync")?;
         pacer.set_property("sync", false);
+        let entrance = Arc::<Entrance>::default();
         let sink = gst_app::AppSink::builder()
             .sync(false)
             // A file without sound must not keep its picture from playing.
             .async_(false)
             .caps(&accepted_caps())
-            .callbacks(callbacks(output, self.tap.clone(), &pacer))
+            .callbacks(callbacks(
+                output,
+                self.tap.clone(),
+                &pacer,
+                entrance.clone(),
+            ))
             .build();
         let sink_element = sink.upcast_ref::<gst::Element>();
         let failed = |e: glib::BoolError| fail(format!("{output} cannot be tapped: {e}"));
@@ -181,15 +190,24 @@ impl GstSource {
             .add_many([&queue, &pacer, sink_element])
             .map_err(failed)?;
         gst::Element::link_many([&tee, &queue, &pacer, sink_element]).map_err(failed)?;
-        let pad = sink_element
+        let sink = sink_element
             .static_pad("sink")
             .ok_or_else(|| fail(format!("{output} cannot be tapped")))?;
-        Ok((pad, pacer))
+        Ok(Output {
+            name: output.to_owned(),
+            sink,
+            pacer,
+            entrance,
+        })
+    }
+
+    fn output(&self, name: &str) -> Option<&Output> {
+        self.outputs.iter().find(|output| output.name == name)
     }
 
     /// The bus has said more by now; this is for elements that only return an error.
     fn fail_to_start(&self) {
-        let output = self.sinks.first().map_or("", |(output, _)| output.as_str());
+        let output = self.outputs.first().map_or("", |output| &output.name);
         let error = self
             .tap
             .names
@@ -211,11 +229,11 @@ impl Source for GstSource {
     }
 
     fn force_keyframe(&self, output: &str) {
-        if let Some((_, pad)) = self.sinks.iter().find(|(name, _)| name == output) {
+        if let Some(output) = self.output(output) {
             let event = gst_video::UpstreamForceKeyUnitEvent::builder()
                 .all_headers(true)
                 .build();
-            let pad = pad.clone();
+            let pad = output.sink.clone();
             // On another thread: what elements do with it is up to the description. Nobody takes
             // it in a pipeline without an encoder; then keyframes come when they come.
             self.pipeline.call_async(move |_| {
@@ -230,6 +248,35 @@ impl Source for GstSource {
             true => Keyframes::OnRequest,
             false => Keyframes::AsTheyCome,
         }
+    }
+
+    fn can_rest(&self, output: &str) -> bool {
+        self.output(output).is_some_and(|output| {
+            // One that is held back would run away without an encoder behind the pacer.
+            !output.pacer.property::<bool>("sync")
+                && (output.entrance).is_there(
+                    &self.pipeline,
+                    &output.name,
+                    &output.sink,
+                    &self.tap.timeline,
+                )
+        })
+    }
+
+    fn rest(&self, output: &str) {
+        if let Some(output) = self.output(output) {
+            output.entrance.close();
+        }
+    }
+
+    fn wake(&self, output: &str) {
+        if let Some(output) = self.output(output) {
+            output.entrance.open();
+        }
+    }
+
+    fn heard(&self, output: &str) -> Option<Duration> {
+        self.output(output)?.entrance.heard()
     }
 
     fn silence(&self, output: &str, within: Duration, message: &str) -> Failure {
@@ -375,7 +422,12 @@ pub(super) fn codec_of(output: &str, caps: &gst::CapsRef) -> Result<Codec, Unfit
 /// What to do about what cannot be sent.
 const OTHER_CODEC: &str = "browsers play VP8, VP9, H.264 and Opus";
 
-fn callbacks(output: &str, tap: Arc<Tap>, pacer: &gst::Element) -> gst_app::AppSinkCallbacks {
+fn callbacks(
+    output: &str,
+    tap: Arc<Tap>,
+    pacer: &gst::Element,
+    entrance: Arc<Entrance>,
+) -> gst_app::AppSinkCallbacks {
     let output: Arc<str> = Arc::from(output);
     let pacer = pacer.downgrade();
     let began = AtomicBool::new(false);
@@ -407,12 +459,18 @@ fn callbacks(output: &str, tap: Arc<Tap>, pacer: &gst::Element) -> gst_app::AppS
                 }
             }
             let codec = frame.codec;
+            let woke = frame.keyframe && entrance.is_awaited();
             let keyframe = tap.feed.fanout.push(tap.feed.source, now, frame);
             // After the push, so that who hears of it finds a picture.
             if !began.swap(true, Ordering::Relaxed) {
                 (tap.events)(SourceEvent::Began {
                     output: output.clone(),
                     codec,
+                });
+            }
+            if woke {
+                (tap.events)(SourceEvent::Woke {
+                    output: output.clone(),
                 });
             }
             if keyframe == Keyframe::Ask {
@@ -443,13 +501,7 @@ fn is_encoded_here(element: &gst::Element) -> bool {
     let mut at = element.clone();
     // No branch has as many elements; what is linked in a circle ends as well.
     for _ in 0..64 {
-        let feeding = at.sink_pads().first().and_then(gst::Pad::peer);
-        let feeding = feeding.and_then(|pad| {
-            // The pads of a bin stand for those of what is in it.
-            let inner = pad.downcast_ref::<gst::GhostPad>().and_then(|g| g.target());
-            inner.unwrap_or(pad).parent_element()
-        });
-        match feeding {
+        match at.sink_pads().first().and_then(gate::feeder) {
             Some(element) if element.is::<gst_video::VideoEncoder>() => return true,
             Some(element) => at = element,
             None => return false,
@@ -487,3 +539,6 @@ fn frame(output: &Arc<str>, sample: &gst::Sample) -> Result<Option<Frame>, Unfit
         bytes: Bytes::copy_from_slice(&map),
     }))
 }
+
+#[cfg(test)]
+mod tests;

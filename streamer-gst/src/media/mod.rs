@@ -210,7 +210,8 @@ pub trait Media: Send + Sync {
     /// A JPEG of at most 640 pixels and 48 KiB, at most ten seconds old.
     fn image(&self, stream: &str) -> oneshot::Receiver<Result<Bytes, Refusal>>;
 
-    /// Live objects: `viewers`, `encoders` by factory, `streams` with state and viewers.
+    /// Live objects: `viewers`, `encoders` by factory, `streams` with state, viewers and
+    /// the outputs that rest for want of viewers.
     fn state(&self) -> serde_json::Value;
 
     /// Ends all viewers and streams. The receiver gets its value when everything is freed, at most

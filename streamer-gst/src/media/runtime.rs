@@ -219,6 +219,7 @@ impl Media for MediaHandle {
                     "name": stream.name,
                     "state": stream.state,
                     "viewers": stream.viewers,
+                    "resting": snapshot.resting.get(&stream.name),
                 })
             })
             .collect();

@@ -94,6 +94,27 @@ impl Process {
         number.unwrap_or_else(|| panic!("{}: no number at {pointer} in {state}", self.program))
     }
 
+    /// What each of its threads of such a name has used of the processor so far, by itself and in
+    /// the kernel (proc(5), `stat`).
+    #[track_caller]
+    pub fn cpu_times(&self, wanted: impl Fn(&str) -> bool) -> HashMap<u32, Duration> {
+        let threads = format!("/proc/{}/task", self.child.id());
+        let threads = std::fs::read_dir(threads).expect("it runs");
+        let times = threads.flatten().filter_map(|thread| {
+            // One that ends meanwhile is not counted.
+            let stat = std::fs::read_to_string(thread.path().join("stat")).ok()?;
+            // The name may hold anything, brackets too; after it utime and stime are 12th and 13th.
+            let (head, fields) = stat.rsplit_once(')')?;
+            let (number, name) = head.split_once(" (")?;
+            let ticks = fields.split_whitespace().skip(11).take(2);
+            let ticks = ticks.filter_map(|field| field.parse::<u64>().ok());
+            // Linux counts in hundredths of a second for programs (USER_HZ).
+            let used = Duration::from_millis(ticks.sum::<u64>() * 10);
+            wanted(name).then_some((number.parse().ok()?, used))
+        });
+        times.collect()
+    }
+
     /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);

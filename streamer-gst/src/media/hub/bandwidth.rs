@@ -16,7 +16,7 @@ impl Hub {
             let Some(bandwidth) = self.parts.engine.bandwidth(*id) else {
                 continue;
             };
-            let stream = &self.streams[viewer.stream];
+            let stream = &mut self.streams[viewer.stream];
             for output in outputs {
                 let rungs = stream.rungs(output);
                 let Some(at) = rungs.iter().position(|(name, _)| name == output) else {
@@ -31,6 +31,7 @@ impl Hub {
                     let (name, rate) = &rungs[choice.rung];
                     tracing::debug!(viewer = %id, bandwidth, rung = name, rate, "another rung");
                     output.clone_from(name);
+                    self.dirty |= stream.wake(now, name);
                     let keyframe = stream.fanout.change(now, *id, name);
                     stream.force(keyframe, name);
                 }

@@ -208,6 +208,7 @@ impl Hub {
         let old = stream.take_on_air();
         self.play_on(now, index, id, source, began);
         fanout.switch(now);
+        self.make_awaited_still(now, index);
         for source in old {
             self.drop_source(index, Some(source));
         }

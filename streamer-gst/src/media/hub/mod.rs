@@ -3,6 +3,7 @@
 
 mod bandwidth;
 mod changes;
+mod rest;
 mod silence;
 mod stills;
 mod stream;
@@ -22,7 +23,7 @@ use super::{MediaEvent, Refusal, StreamImage, StreamInfo, StreamState};
 use crate::codec::{Codec, Kind};
 use crate::description::{Description, Image, Loaded};
 use crate::engine::{Engine, Event, ViewerId};
-use crate::fanout::{Fanout, Keyframe, Keyframes, SourceId};
+use crate::fanout::{Fanout, Keyframe, Keyframes, Rest, SourceId};
 use crate::limits;
 use crate::offer::{Available, Offer, rungs};
 use crate::source::{Failure, Feed, Mode, Source, SourceEvent, SourceEvents, Sources};
@@ -58,6 +59,9 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// timed, so that a process that was halted does not blame its sources.
 const STALL_CHECK: Duration = Duration::from_secs(1);
 const STALL_CHECKS: u32 = 10;
+/// A picture that nobody watches is encoded for so long after its start and after its last viewer:
+/// it is measured, and who moves between rungs or reloads the page does not wake it each time.
+const LINGER: Duration = Duration::from_secs(5);
 /// Pipelines of one stream that may exist at a time: one on air, one to follow, the next round of a
 /// loop and one that goes. More mean that a device hangs, and another attempt would hang beside
 /// them.
@@ -140,6 +144,8 @@ pub(in crate::media) struct Snapshot {
     pub(in crate::media) streams: Vec<StreamInfo>,
     pub(in crate::media) viewers: usize,
     pub(in crate::media) encoders: BTreeMap<String, usize>,
+    /// By stream: the outputs that rest.
+    pub(in crate::media) resting: BTreeMap<String, Vec<String>>,
 }
 
 /// The parts a hub works with.
@@ -316,7 +322,10 @@ impl Hub {
             match &self.streams[stream].run {
                 Run::Waiting { until, .. } if *until <= now => self.start(now, stream),
                 Run::Starting(attempt) if attempt.deadline <= now => self.hurry(now, stream),
-                Run::Live { check, .. } if *check <= now => self.check_stall(now, stream),
+                Run::Live { check, .. } if *check <= now => {
+                    self.check_stall(now, stream);
+                    self.check_rest(now, stream);
+                }
                 _ => {}
             }
             match &self.streams[stream].next {
@@ -437,12 +446,15 @@ impl Hub {
         }
         let capacity = self.parts.capacity;
         let listed = self.streams.iter().filter(|stream| stream.listed);
+        let resting = listed.clone().map(|s| (s.name.clone(), s.resting()));
+        let resting = resting.collect();
         let mut streams: Vec<StreamInfo> = listed.map(|stream| stream.info(capacity)).collect();
         streams.sort_by(|one, other| one.name.cmp(&other.name));
         let snapshot = Snapshot {
             streams,
             viewers: self.viewers.len(),
             encoders,
+            resting,
         };
         *self
             .parts

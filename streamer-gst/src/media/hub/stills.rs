@@ -26,7 +26,15 @@ impl Hub {
             None => {
                 let output = stream.picture_output().unwrap_or_default();
                 let frames = stream.fanout.picture(now, &output, IMAGE_AGE);
-                if frames.is_empty() || stream.status != StreamState::Live {
+                let live = stream.status == StreamState::Live;
+                if live && frames.is_empty() && stream.fanout.is_idle(&output) {
+                    stream.image_wanted.push(reply);
+                    stream.image_until.get_or_insert(now + IMAGE_LIMIT);
+                    self.wake(now, index, &output);
+                    self.streams[index].image_of = Some(output);
+                    return;
+                }
+                if frames.is_empty() || !live {
                     let text = "there is no picture now".to_owned();
                     let _ = reply.send(Err(Refusal::NotRunning(text)));
                     return;
@@ -39,6 +47,32 @@ impl Hub {
             return;
         }
         stream.image_until = Some(now + IMAGE_LIMIT);
+        self.make_still(index, still);
+    }
+
+    /// An output shows a picture again.
+    pub(super) fn handle_woke(&mut self, now: Duration, index: usize, output: &str) {
+        if self.streams[index].image_of.as_deref() == Some(output) {
+            self.make_awaited_still(now, index);
+            self.check_rest(now, index);
+        }
+    }
+
+    /// Makes the still that waited for a keyframe, if that is there.
+    pub(super) fn make_awaited_still(&mut self, now: Duration, index: usize) {
+        let stream = &mut self.streams[index];
+        let Some(output) = stream.image_of.take() else {
+            return;
+        };
+        let frames = stream.fanout.picture(now, &output, IMAGE_AGE);
+        if frames.is_empty() {
+            stream.image_of = Some(output);
+        } else {
+            self.make_still(index, Still::Frames(frames));
+        }
+    }
+
+    fn make_still(&self, index: usize, still: Still) {
         let stills = self.parts.stills.clone();
         let made = move |result| Input::ImageMade {
             stream: index,
@@ -66,6 +100,7 @@ impl Stream {
     /// Answers everybody who waits for a still.
     pub(super) fn give_image(&mut self, result: &Result<Bytes, Refusal>) {
         self.image_until = None;
+        self.image_of = None;
         for reply in self.image_wanted.drain(..) {
             let _ = reply.send(result.clone());
         }

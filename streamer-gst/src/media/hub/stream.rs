@@ -29,9 +29,13 @@ pub(super) struct Stream {
     pub(super) image_wanted: Vec<ImageReply>,
     /// Limit of those who want one.
     pub(super) image_until: Option<Duration>,
+    /// The output whose next keyframe they wait for.
+    pub(super) image_of: Option<String>,
     pub(super) viewers: usize,
     /// When a stream on demand without viewers is to rest.
     pub(super) idle_at: Option<Duration>,
+    /// When outputs of the pipeline on air were last needed, as seen when that was looked at.
+    pub(super) needed: BTreeMap<String, Duration>,
 }
 
 /// A stream's pipeline.
@@ -108,8 +112,10 @@ impl Stream {
             image: None,
             image_wanted: Vec::new(),
             image_until: None,
+            image_of: None,
             viewers: 0,
             idle_at: None,
+            needed: BTreeMap::new(),
         }
     }
 
@@ -182,7 +188,7 @@ impl Stream {
     }
 
     /// The pipeline whose frames go out.
-    fn on_air(&self) -> Option<&dyn Source> {
+    pub(super) fn on_air(&self) -> Option<&dyn Source> {
         match &self.run {
             Run::Starting(Attempt { source, .. }) | Run::Live { source, .. } => source.as_deref(),
             Run::Idle | Run::Waiting { .. } | Run::Stopped => None,
@@ -257,7 +263,17 @@ impl Stream {
 
     /// Why its frames come no more.
     pub(super) fn stalled(&self) -> Failure {
-        let stalled = self.picture_output().unwrap_or_else(|| "audio".to_owned());
+        let pictures = self
+            .outputs()
+            .into_iter()
+            .filter(|output| self.is_picture(output));
+        let working = pictures
+            .clone()
+            .find(|output| !self.fanout.is_resting(output));
+        let stalled = working
+            .or(pictures.clone().next())
+            .unwrap_or("audio")
+            .to_owned();
         self.silent(|description, source| silence::stalled(description, source, &stalled))
     }
 

@@ -162,6 +162,7 @@ impl Hub {
             (SourceEvent::KeyframeDue { output }, Place::OnAir) => {
                 stream.force(Keyframe::Ask, &output);
             }
+            (SourceEvent::Woke { output }, Place::OnAir) => self.handle_woke(now, index, &output),
             (SourceEvent::Ended, Place::OnAir) => self.handle_ended(now, index),
             (SourceEvent::Ended, Place::Next) => {
                 let Some(next) = &stream.next else { return };
@@ -235,6 +236,7 @@ impl Hub {
             silent: 0,
             held: None,
         };
+        stream.needed.clear();
         let before = std::mem::replace(&mut stream.codecs, codecs);
         if stream.status != StreamState::Live || stream.codecs != before {
             let (name, codecs) = (&stream.name, &stream.codecs);
@@ -323,10 +325,9 @@ impl Hub {
     /// A camera that hangs reports no error. Sound may pause, as long as there is a picture.
     pub(super) fn check_stall(&mut self, now: Duration, index: usize) {
         let stream = &mut self.streams[index];
-        let fanout = &stream.fanout;
-        let last = fanout
-            .last_frame(Kind::Video)
-            .or_else(|| fanout.last_frame(Kind::Audio));
+        let last = stream
+            .last_picture()
+            .or_else(|| stream.fanout.last_frame(Kind::Audio));
         let Run::Live { check, silent, .. } = &mut stream.run else {
             return;
         };

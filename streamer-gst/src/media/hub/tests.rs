@@ -1,4 +1,5 @@
 mod changes;
+mod rest;
 mod streams;
 
 use std::path::Path;
@@ -32,10 +33,19 @@ struct FakeSourcesState {
     played: Arc<Mutex<usize>>,
     forced: Arc<Mutex<Vec<String>>>,
     alive: Arc<Mutex<usize>>,
+    /// Outputs can rest.
+    patient: bool,
+    /// What was told to them of rest.
+    rests: Arc<Mutex<Vec<String>>>,
+    /// When frames were kept from encoders.
+    heard: Arc<Mutex<Option<Duration>>>,
 }
 
 struct FakeSource {
     live: bool,
+    patient: bool,
+    rests: Arc<Mutex<Vec<String>>>,
+    heard: Arc<Mutex<Option<Duration>>>,
     played: Arc<Mutex<usize>>,
     forced: Arc<Mutex<Vec<String>>>,
     alive: Arc<Mutex<usize>>,
@@ -62,6 +72,9 @@ impl Sources for FakeSources {
                     alive: state.alive.clone(),
                     played: state.played.clone(),
                     live: !state.recorded,
+                    patient: state.patient,
+                    rests: state.rests.clone(),
+                    heard: state.heard.clone(),
                 }))
             }
         }
@@ -83,6 +96,22 @@ impl Source for FakeSource {
 
     fn keyframes(&self, _: &str) -> Keyframes {
         Keyframes::OnRequest
+    }
+
+    fn can_rest(&self, _: &str) -> bool {
+        self.patient
+    }
+
+    fn rest(&self, output: &str) {
+        self.rests.lock().unwrap().push(format!("{output} rests"));
+    }
+
+    fn wake(&self, output: &str) {
+        self.rests.lock().unwrap().push(format!("{output} wakes"));
+    }
+
+    fn heard(&self, _: &str) -> Option<Duration> {
+        *self.heard.lock().unwrap()
     }
 
     fn silence(&self, output: &str, _: Duration, message: &str) -> Failure {

@@ -30,6 +30,18 @@ pub(super) enum ViewerState {
     },
 }
 
+impl ViewerState {
+    /// The outputs that were chosen for it.
+    pub(super) fn outputs(&self) -> &[String] {
+        match self {
+            Self::Parked { .. } => &[],
+            Self::Opening { outputs, .. }
+            | Self::Connecting { outputs, .. }
+            | Self::Playing { outputs, .. } => outputs,
+        }
+    }
+}
+
 impl Hub {
     /// The place of a stream that is listed.
     pub(super) fn stream(&self, name: &str) -> Option<usize> {
@@ -122,7 +134,11 @@ impl Hub {
                 return self.refuse(viewer, error.into());
             }
         };
-        let outputs = plan.tracks.iter().map(|t| t.output.clone()).collect();
+        let outputs: Vec<String> = plan.tracks.iter().map(|t| t.output.clone()).collect();
+        // So that there is a picture when the connection stands.
+        for output in &outputs {
+            self.wake(now, stream, output);
+        }
         self.add(
             viewer,
             stream,
@@ -222,7 +238,7 @@ impl Hub {
             return;
         };
         let outputs = std::mem::take(outputs);
-        let stream = &self.streams[viewer.stream];
+        let stream = &mut self.streams[viewer.stream];
         let sound_only = outputs.iter().all(|output| output == "audio");
         let silence_limit = if sound_only {
             SILENCE_LIMIT_SOUND
@@ -230,6 +246,7 @@ impl Hub {
             SILENCE_LIMIT
         };
         for output in &outputs {
+            self.dirty |= stream.wake(now, output);
             let keyframe = stream
                 .fanout
                 .join(now, id, output, stream.keyframes(output));
