@@ -154,19 +154,15 @@ fn there_are_as_many_places_as_open_files_are_enough_for() {
     let system = Setup::new(&["test"])
         .streamer_under(&["prlimit", "--nofile=100:1024"])
         .start();
+    assert_eq!(system.entry("test").unwrap()["capacity"], 20);
     let offer = whep::recorded("chromium");
     let mut taken = 0;
-    let refused = loop {
+    while system.streamer.number("/process/fds") <= 100 {
         let answer = whep::call(system.http(), "test", &offer).expect("an answer");
-        if answer.status != 201 {
-            break answer;
-        }
+        assert_eq!(answer.status, 201, "{}", answer.text());
         taken += 1;
-        assert!(taken <= 20, "{taken} places");
-    };
-    assert_eq!((taken, refused.status), (20, 503), "{}", refused.text());
-    assert_eq!(system.entry("test").unwrap()["capacity"], 20);
-    assert!(system.streamer.number("/process/fds") > 100);
+        assert!(taken <= 20, "{taken} viewers fit");
+    }
     let told = system.streamer.complaints();
     let [told] = &told[..] else {
         panic!("{told:?}");
