@@ -170,6 +170,26 @@ fn media_is_offered_on_the_chosen_addresses_only() {
 }
 
 #[test]
+fn repair_of_lost_sound_is_agreed_on_where_it_is_offered() {
+    let mut streamer = Streamer::start(&[("demo", &both())]);
+    streamer.stream("demo", StreamState::Live);
+    for (offer, payload) in [
+        (&include_bytes!("offers/chromium.sdp")[..], 111),
+        (&include_bytes!("offers/firefox.sdp")[..], 109),
+    ] {
+        let (id, answer) = streamer.open("demo", offer);
+        let answer = answer.unwrap();
+        let format = format!("a=fmtp:{payload} ");
+        let mut lines = answer.lines();
+        let parameters = lines.find_map(|line| line.strip_prefix(&format));
+        // RFC 7587 section 7.1.
+        let agreed = parameters.is_some_and(|p| p.split(';').any(|one| one == "useinbandfec=1"));
+        assert!(agreed, "{answer}");
+        streamer.media.close(id, "seen");
+    }
+}
+
+#[test]
 fn an_address_of_another_machine_is_refused_at_the_start() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("demo.launch"), both()).unwrap();

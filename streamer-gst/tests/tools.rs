@@ -376,7 +376,7 @@ fn imported_lines_pass_check() {
         ("videotestsrc ! autovideosink", "! vp8enc deadline=1"),
         (
             "audiotestsrc ! audioconvert ! autoaudiosink",
-            "! opusenc bitrate=64000\n  ! tee name=audio",
+            "! opusenc bitrate=64000 inband-fec=true packet-loss-percentage=10\n  ! tee name=audio",
         ),
         (
             "webrtcbin name=s videotestsrc ! vp8enc ! rtpvp8pay \
@@ -391,7 +391,7 @@ fn imported_lines_pass_check() {
         ),
         (
             "audiotestsrc ! voaacenc ! aacparse ! mp4mux ! filesink location=a.mp4",
-            "! opusenc bitrate=64000\n  ! tee name=audio",
+            "! opusenc bitrate=64000 inband-fec=true packet-loss-percentage=10\n  ! tee name=audio",
         ),
         (
             "videotestsrc ! 'video/x-raw(memory:SystemMemory)' ! jpegenc ! rtpjpegpay ! udpsink",

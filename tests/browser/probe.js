@@ -66,6 +66,8 @@
       audioEnergy: 0,
       audioSeconds: 0,
       audioConcealed: 0,
+      audioLost: 0,
+      audioFec: 0,
       audioCodec: "",
       picture: picture(),
     };
@@ -87,6 +89,8 @@
         result.audioEnergy = entry.totalAudioEnergy ?? 0;
         result.audioSeconds = entry.totalSamplesDuration ?? 0;
         result.audioConcealed = (entry.concealedSamples ?? 0) / 48_000;
+        result.audioLost = entry.packetsLost ?? 0;
+        result.audioFec = entry.fecPacketsReceived ?? 0;
         result.audioCodec = codec;
       }
     }

@@ -68,6 +68,10 @@ pub struct Stats {
     pub audio_energy: f64,
     /// Seconds of sound that the browser had to make up, for none had come in time.
     pub audio_concealed: f64,
+    /// Audio RTP packets that did not come.
+    pub audio_lost: i64,
+    /// Audio packets of which a later one brought a second, smaller copy (not in Firefox).
+    pub audio_repeated: u64,
     /// Changes when the picture does.
     pub picture: i64,
     /// Mean brightness of the picture, 0–255.
@@ -274,6 +278,8 @@ impl Page<'_> {
             audio_packets: count("audioPackets"),
             audio_energy: value["audioEnergy"].as_f64().unwrap_or_default(),
             audio_concealed: value["audioConcealed"].as_f64().unwrap_or_default(),
+            audio_lost: value["audioLost"].as_i64().unwrap_or_default(),
+            audio_repeated: count("audioFec"),
             picture: picture["hash"].as_i64().unwrap_or_default(),
             brightness: picture["brightness"].as_f64().unwrap_or_default(),
             size: (

@@ -113,7 +113,7 @@ mod tests {
         let video = "videoconvert ! video/x-raw,format=I420 ! vp8enc deadline=1 cpu-used=8 \
                      end-usage=cbr target-bitrate=1000000 keyframe-max-dist=300";
         let audio = "audioconvert ! audioresample ! audio/x-raw,rate=48000,channels=2 ! \
-                     opusenc bitrate=64000";
+                     opusenc bitrate=64000 inband-fec=true packet-loss-percentage=10";
         text.replace(video, "VP8")
             .replace(audio, "OPUS")
             .replace(" allow-not-linked=true", "")

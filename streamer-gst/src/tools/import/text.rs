@@ -18,7 +18,7 @@ const ENCODE_AUDIO: [&str; 4] = [
     "audioconvert",
     "audioresample",
     "audio/x-raw,rate=48000,channels=2",
-    "opusenc bitrate=64000",
+    "opusenc bitrate=64000 inband-fec=true packet-loss-percentage=10",
 ];
 /// What only served the element behind it.
 const ADAPTERS: [&str; 4] = [
