@@ -1,6 +1,8 @@
-//! What the two programs of `./dev bench media` share: the recording that both servers relay, and
-//! what `media`, which runs the bench, and `viewers`, its WebRTC client, tell each other.
+//! What the programs of the benches share: a WebRTC client, the programs it joins, the recording that
+//! servers relay, and what `media`, which runs a bench, and `viewers`, its client, tell each other.
 
+pub mod client;
+pub mod process;
 pub mod protocol;
 pub mod recording;
 pub mod rtp;

@@ -5,11 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use bench::Result;
+use bench::process::Process;
 use bench::protocol::{Join, Joined, Seen, Window};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-use crate::process::Process;
 
 /// For an answer; joins of a hundred on a busy machine take a while.
 const PATIENCE: Duration = Duration::from_secs(120);

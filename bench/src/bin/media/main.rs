@@ -7,7 +7,6 @@ mod client;
 mod cores;
 mod costs;
 mod machine;
-mod process;
 mod report;
 mod run;
 mod sender;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use bench::process::Usage;
 use bench::protocol::{Join, Seen, Server as Kind, Window};
 use bench::recording::Recording;
 use bench::{Result, wall_clock};
@@ -16,7 +17,6 @@ use crate::client::Client;
 use crate::cores::{Cores, Side};
 use crate::costs::{self, Costs};
 use crate::machine;
-use crate::process::Usage;
 use crate::sender::{Ports, Sender};
 use crate::server::{Place, Server};
 

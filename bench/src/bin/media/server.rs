@@ -9,10 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bench::Result;
+use bench::process::{Process, Usage};
 use bench::protocol::Server as Kind;
 use bench::rtp::Media;
 
-use crate::process::{Process, Usage};
 use crate::sender::Ports;
 
 /// From start to being reachable.

@@ -2,28 +2,21 @@
 //! light that a server is busy before it is. What it is told on stdin, and tells on stdout, is in
 //! [`bench::protocol`]; it ends with stdin.
 
-mod http;
-mod join;
-mod mailbox;
-mod record;
-mod viewer;
-
 use std::io::BufRead;
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bench::Result;
+use bench::client::join::Door;
+use bench::client::mailbox::{Mail, Mailbox};
+use bench::client::record::{self, Record};
+use bench::client::viewer::Viewer;
 use bench::protocol::{Join, Joined, Window};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use serde::Serialize;
 use str0m::config::DtlsCert;
 use str0m::crypto;
-
-use crate::join::Door;
-use crate::mailbox::{Mail, Mailbox};
-use crate::record::Record;
-use crate::viewer::Viewer;
 
 /// For all keyframes after the last join; a busy server may need it.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,10 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
-use bench::Result;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::join::Answer;
+use super::join::Answer;
+use crate::Result;
 
 /// One for every viewer at once, and the line from stdin.
 const WAITING: usize = 4096;

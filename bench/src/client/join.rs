@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::thread;
 
-use bench::protocol::Server;
-use bench::{Result, wall_clock};
 use serde_json::{Value, json};
 
-use crate::http;
-use crate::mailbox::{Mail, Mailbox};
+use super::http;
+use super::mailbox::{Mail, Mailbox};
+use crate::protocol::Server;
+use crate::{Result, wall_clock};
 
 /// A way into a server, made before the viewer's time is taken.
 #[derive(Debug, Clone)]

@@ -8,10 +8,11 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bench::Result;
 use nix::sys::signal::{Signal, kill};
 use nix::time::ClockId;
 use nix::unistd::Pid;
+
+use crate::Result;
 
 /// From SIGTERM to SIGKILL.
 const FAREWELL: Duration = Duration::from_secs(6);

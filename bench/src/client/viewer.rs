@@ -6,8 +6,6 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-use bench::Result;
-use bench::rtp::{self, Media};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
@@ -19,9 +17,11 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::Extension;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
-use crate::join::{Answer, Door};
-use crate::mailbox::Mailbox;
-use crate::record::{Arrival, Record};
+use super::join::{Answer, Door};
+use super::mailbox::Mailbox;
+use super::record::{Arrival, Record};
+use crate::Result;
+use crate::rtp::{self, Media};
 
 /// What the largest datagram of a server fits in.
 const DATAGRAM: usize = 2048;
@@ -133,7 +133,7 @@ impl Viewer {
             let cipher =
                 rtp::header_length(&buffer[..length]).map(|header| length - header.min(length));
             self.drain(
-                at.unwrap_or_else(bench::wall_clock),
+                at.unwrap_or_else(crate::wall_clock),
                 cipher.unwrap_or_default(),
             )?;
         }

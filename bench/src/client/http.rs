@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use bench::Result;
 use serde_json::Value;
+
+use crate::Result;
 
 /// For any answer; a busy server is slow, not gone.
 const LIMIT: Duration = Duration::from_secs(60);

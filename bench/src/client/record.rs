@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bench::protocol::{Seen, Spread, Window};
-use bench::rtp::{self, Media};
+use crate::protocol::{Seen, Spread, Window};
+use crate::rtp::{self, Media};
 
 /// Frames that may be incomplete at a time; older ones have lost a packet for good.
 const OPEN_FRAMES: usize = 64;
@@ -209,7 +209,7 @@ fn milliseconds(from: u64, until: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use bench::protocol::Sent;
+    use crate::protocol::Sent;
 
     use super::*;
 
