@@ -1,7 +1,8 @@
 //! Bounds what is sent again. A line that is too narrow loses most packets, a browser asks for each
-//! of them up to ten times, and answering that would keep the line full of the past.
+//! of them again and again, and answering that would keep the line full of the past.
 
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -9,8 +10,9 @@ use gstreamer as gst;
 /// Of so many packets one may be sent again.
 const SHARE: i32 = 6;
 /// What is older is of no use any more, in milliseconds: it would come too late, or be of a rung
-/// that was left.
-const MOST_AGE: u32 = 500;
+/// that was left. It is long enough for what gets lost several times in a row: without it a browser
+/// stands still for seconds before it asks for a keyframe.
+const MOST_AGE: u32 = 1000;
 /// So many may be sent again at once: a large keyframe that was lost.
 const BURST: i32 = 64;
 /// What rtpsession asks with (`GstRTPRetransmissionRequest`, RFC 4585 section 6.2.1).
@@ -44,33 +46,145 @@ impl Allowance {
 }
 
 /// Has an rtprtxsend send again no more than a share of what goes through it, and nothing old.
+///
+/// Counted is what it sends again, not what it is asked for: a browser that waits for a packet asks
+/// for it until a keyframe comes, long after it is kept no more.
 pub(super) fn bound(sender: &gst::Element) {
     let (Some(sink), Some(source)) = (sender.static_pad("sink"), sender.static_pad("src")) else {
         return;
     };
     sender.set_property("max-size-time", MOST_AGE);
-    let allowance = std::sync::Arc::new(Allowance::new());
+    let allowance = Arc::new(Allowance::new());
     let earned = allowance.clone();
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
     sink.add_probe(kinds, move |_, info| {
         earned.earn(info.buffer_list().map_or(1, |list| list.len()));
         gst::PadProbeReturn::Ok
     });
-    source.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+    // Known when it is asked for the first time, and needed only from then on.
+    let again = Arc::new(OnceLock::new());
+    let known = again.clone();
+    source.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |pad, info| {
         let structure = info.event().and_then(|event| event.structure());
-        let asked = structure.is_some_and(|structure| structure.name() == REQUEST);
-        if asked && !allowance.spend() {
-            // To drop an event here makes GStreamer 1.22 let go of it twice.
-            info.data = None;
-            return gst::PadProbeReturn::Handled;
+        if structure.is_some_and(|structure| structure.name() == REQUEST) {
+            known.get_or_init(|| pad.parent_element().map_or_else(Vec::new, |e| payloads(&e)));
+        }
+        gst::PadProbeReturn::Ok
+    });
+    // Lists are never sent again.
+    source.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let payload = || {
+            let packet = info.buffer()?.map_readable().ok()?;
+            // Without the marker (RFC 3550 section 5.1).
+            Some(packet.get(1)? & 0x7f)
+        };
+        let sent_again = again
+            .get()
+            .is_some_and(|again| payload().is_some_and(|payload| again.contains(&payload)));
+        if sent_again && !allowance.spend() {
+            return gst::PadProbeReturn::Drop;
         }
         gst::PadProbeReturn::Ok
     });
 }
 
+/// The payload types of what is sent again (RFC 4588 section 8.1).
+fn payloads(sender: &gst::Element) -> Vec<u8> {
+    let map = sender.property::<Option<gst::Structure>>("payload-type-map");
+    let types = map.iter().flat_map(|map| map.iter());
+    let types = types.filter_map(|(_, payload)| payload.get::<u32>().ok());
+    types
+        .filter_map(|payload| payload.try_into().ok())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
     use super::*;
+    use crate::gst::feeder::{open, source_pad};
+
+    const PAYLOAD: u8 = 96;
+    const AGAIN: u8 = 97;
+    const SSRC: u32 = 7;
+
+    fn packet(number: u16) -> gst::Buffer {
+        let mut bytes = vec![0x80, PAYLOAD];
+        bytes.extend(number.to_be_bytes());
+        // 90 kHz: 10 ms later each.
+        bytes.extend((u32::from(number) * 900).to_be_bytes());
+        bytes.extend(SSRC.to_be_bytes());
+        bytes.extend([0; 100]);
+        gst::Buffer::from_slice(bytes)
+    }
+
+    /// A bounded rtprtxsend, the pads before and after it, and the payload types of what comes out
+    /// of it, with nothing for the end.
+    fn fixture() -> (gst::Element, [gst::Pad; 2], Receiver<Option<u8>>) {
+        gst::init().unwrap();
+        let sender = gst::ElementFactory::make("rtprtxsend").build().unwrap();
+        bound(&sender);
+        let map = gst::Structure::builder("application/x-rtp-pt-map")
+            .field(PAYLOAD.to_string(), u32::from(AGAIN))
+            .build();
+        sender.set_property("payload-type-map", map);
+        let (out, seen) = channel();
+        let end = out.clone();
+        let after = gst::Pad::builder(gst::PadDirection::Sink)
+            .chain_function(move |_, _, buffer| {
+                let payload = buffer.map_readable().unwrap()[1] & 0x7f;
+                let _ = out.send(Some(payload));
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .event_function(move |_, _, event| {
+                if event.type_() == gst::EventType::Eos {
+                    let _ = end.send(None);
+                }
+                true
+            })
+            .build();
+        after.set_active(true).unwrap();
+        sender.static_pad("src").unwrap().link(&after).unwrap();
+        let before = source_pad("packets");
+        before.link(&sender.static_pad("sink").unwrap()).unwrap();
+        sender.set_state(gst::State::Playing).unwrap();
+        let caps = gst::Caps::builder("application/x-rtp")
+            .field("clock-rate", 90_000)
+            .field("ssrc", SSRC)
+            .build();
+        open(&before, "test", &caps).unwrap();
+        (sender, [before, after], seen)
+    }
+
+    #[test]
+    fn no_more_is_sent_again_than_allowed_and_asking_in_vain_costs_nothing() {
+        let (sender, [before, after], seen) = fixture();
+        for number in 0..300 {
+            before.push(packet(number)).unwrap();
+        }
+        let ask = |number: u16| {
+            let asked = gst::Structure::builder(REQUEST)
+                .field("seqnum", u32::from(number))
+                .field("ssrc", SSRC)
+                .build();
+            after.push_event(gst::event::CustomUpstream::new(asked));
+        };
+        // Kept no more, and asked for again and again.
+        for number in (0..100).cycle().take(1000) {
+            ask(number);
+        }
+        // Kept, and asked for more often than may be.
+        for number in (250..300).cycle().take(1000) {
+            ask(number);
+        }
+        // What is sent again comes out on another thread, and this behind it.
+        before.push_event(gst::event::Eos::new());
+        let sent = seen.iter().map_while(|payload| payload);
+        let again = sent.filter(|payload| *payload == AGAIN).count();
+        assert_eq!(again, BURST as usize);
+        sender.set_state(gst::State::Null).unwrap();
+    }
 
     #[test]
     fn a_burst_and_then_a_share_of_what_is_sent() {
