@@ -62,6 +62,7 @@
       freezes: 0,
       videoPackets: 0,
       videoCodec: "",
+      bytes: 0,
       audioPackets: 0,
       audioEnergy: 0,
       audioSeconds: 0,
@@ -76,6 +77,7 @@
       if (entry.type !== "inbound-rtp") {
         continue;
       }
+      result.bytes += entry.bytesReceived ?? 0;
       const codec = report.get(entry.codecId)?.mimeType ?? "";
       if (entry.kind === "video") {
         result.framesDecoded = entry.framesDecoded ?? 0;

@@ -62,6 +62,8 @@ pub struct Stats {
     pub video_packets: u64,
     /// "video/VP8", …
     pub video_codec: String,
+    /// Bytes of video and audio received.
+    pub bytes: u64,
     /// Audio RTP packets received.
     pub audio_packets: u64,
     /// Sum of squared amplitude over time: grows while there is sound.
@@ -275,6 +277,7 @@ impl Page<'_> {
             keyframes_decoded: count("keyFramesDecoded"),
             video_packets: count("videoPackets"),
             video_codec: text("videoCodec"),
+            bytes: count("bytes"),
             audio_packets: count("audioPackets"),
             audio_energy: value["audioEnergy"].as_f64().unwrap_or_default(),
             audio_concealed: value["audioConcealed"].as_f64().unwrap_or_default(),
