@@ -27,16 +27,17 @@ pub(super) fn add_track(
     let template = webrtc
         .pad_template("sink_%u")
         .ok_or("webrtcbin has no sink pads")?;
+    // What an offer makes only receives in 1.26, and is given no pad as long as it does.
+    if let Some(transceiver) = transceiver(webrtc, track.section) {
+        send_only(&transceiver);
+    }
     // Naming the m-line matters: the search for a free transceiver is broken in 1.22.
     let pad = webrtc
         .request_pad(&template, Some(&format!("sink_{}", track.section)), None)
         .ok_or_else(|| format!("webrtcbin takes no {}", track.codec))?;
     let ssrc: u32 = glib::random_int_range(1, i32::MAX) as u32;
     let transceiver = pad.property::<gst_webrtc::WebRTCRTPTransceiver>("transceiver");
-    transceiver.set_property(
-        "direction",
-        gst_webrtc::WebRTCRTPTransceiverDirection::Sendonly,
-    );
+    send_only(&transceiver);
     // Without ssrc the msid lines of the answer race with the first buffer.
     let mut caps = gst::Caps::builder("application/x-rtp")
         .field("media", track.codec.kind().name())
@@ -84,6 +85,23 @@ pub(super) fn add_track(
     )?;
     let codec = track.codec;
     Ok((Input { codec, pad: frames }, transceiver))
+}
+
+/// The transceiver that webrtcbin has made for an m-line.
+fn transceiver(webrtc: &gst::Element, section: u32) -> Option<gst_webrtc::WebRTCRTPTransceiver> {
+    (0_i32..)
+        .map_while(|index| {
+            webrtc.emit_by_name::<Option<gst_webrtc::WebRTCRTPTransceiver>>(
+                "get-transceiver",
+                &[&index],
+            )
+        })
+        .find(|transceiver| transceiver.mlineindex() == section)
+}
+
+fn send_only(transceiver: &gst_webrtc::WebRTCRTPTransceiver) {
+    let direction = gst_webrtc::WebRTCRTPTransceiverDirection::Sendonly;
+    transceiver.set_property("direction", direction);
 }
 
 fn payloader(codec: Codec) -> Result<gst::Element, String> {
