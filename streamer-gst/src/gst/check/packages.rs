@@ -1,5 +1,7 @@
 //! Which Debian package ships an element that is not installed.
 
+use gstreamer as gst;
+
 /// Elements people use, by the package of Debian 12 that ships them.
 const PACKAGES: &[(&str, &[&str])] = &[
     (
@@ -174,6 +176,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "assrender",
             "autoconvert",
             "autovideoconvert",
+            "av1dec",
             "av1enc",
             "av1parse",
             "bayer2rgb",
@@ -247,6 +250,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
             "a52dec",
             "amrnbdec",
             "amrnbenc",
+            "amrwbdec",
             "asfdemux",
             "dvdreadsrc",
             "mpeg2dec",
@@ -294,6 +298,12 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("gstreamer1.0-wpe", &["wpesrc"]),
 ];
 
+/// Those that another package ships in Debian 13, which has GStreamer 1.26.
+const MOVED: &[(&str, &[&str])] = &[(
+    "gstreamer1.0-plugins-good",
+    &["amrnbdec", "amrnbenc", "amrwbdec"],
+)];
+
 /// Elements that are too many to be listed, by what their names begin with.
 const FAMILIES: &[(&str, &str)] = &[
     ("avdec_", "gstreamer1.0-libav"),
@@ -304,8 +314,13 @@ const FAMILIES: &[(&str, &str)] = &[
 
 /// The package that ships an element.
 pub(in crate::gst) fn package_of(element: &str) -> Option<&'static str> {
-    let listed = PACKAGES
+    let moved = match gst::version() < (1, 24, 0, 0) {
+        true => &[],
+        false => MOVED,
+    };
+    let listed = moved
         .iter()
+        .chain(PACKAGES)
         .find(|(_, elements)| elements.contains(&element));
     listed.map(|(package, _)| *package).or_else(|| {
         let family = FAMILIES
@@ -315,25 +330,27 @@ pub(in crate::gst) fn package_of(element: &str) -> Option<&'static str> {
     })
 }
 
-/// What decoders of a media type come in, where not in gstreamer1.0-libav.
+/// The decoders of media types that gstreamer1.0-libav is not needed for.
 const DECODERS: &[(&str, &str)] = &[
-    ("video/x-vp8", "gstreamer1.0-plugins-good"),
-    ("video/x-vp9", "gstreamer1.0-plugins-good"),
-    ("image/jpeg", "gstreamer1.0-plugins-good"),
-    ("image/png", "gstreamer1.0-plugins-good"),
-    ("audio/x-flac", "gstreamer1.0-plugins-good"),
-    ("video/x-av1", "gstreamer1.0-plugins-bad"),
-    ("audio/x-opus", "gstreamer1.0-plugins-base"),
-    ("audio/x-vorbis", "gstreamer1.0-plugins-base"),
-    ("video/x-theora", "gstreamer1.0-plugins-base"),
-    ("audio/AMR", "gstreamer1.0-plugins-ugly"),
-    ("audio/AMR-WB", "gstreamer1.0-plugins-ugly"),
+    ("video/x-vp8", "vp8dec"),
+    ("video/x-vp9", "vp9dec"),
+    ("image/jpeg", "jpegdec"),
+    ("image/png", "pngdec"),
+    ("audio/x-flac", "flacdec"),
+    ("video/x-av1", "av1dec"),
+    ("audio/x-opus", "opusdec"),
+    ("audio/x-vorbis", "vorbisdec"),
+    ("video/x-theora", "theoradec"),
+    ("audio/AMR", "amrnbdec"),
+    ("audio/AMR-WB", "amrwbdec"),
 ];
 
 /// The package that ships a decoder of a media type.
 pub(super) fn decoder_package(media: &str) -> &'static str {
     let listed = DECODERS.iter().find(|(known, _)| *known == media);
-    listed.map_or("gstreamer1.0-libav", |(_, package)| package)
+    listed
+        .and_then(|(_, decoder)| package_of(decoder))
+        .unwrap_or("gstreamer1.0-libav")
 }
 
 /// All elements in the table.
@@ -344,9 +361,9 @@ pub(super) fn known() -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
     use std::process::Command;
 
-    use gstreamer as gst;
     use gstreamer::prelude::*;
 
     use super::*;
@@ -354,29 +371,39 @@ mod tests {
     #[test]
     fn every_element_that_is_here_comes_from_the_package_of_the_table() {
         gst::init().unwrap();
+        let mut contents = HashMap::new();
         let mut compared = 0;
-        for (package, elements) in PACKAGES {
-            // Not Debian, or not installed: then there is nothing to compare with.
-            let Ok(listed) = Command::new("dpkg").args(["-L", package]).output() else {
-                return;
+        for element in known() {
+            let package = package_of(element).unwrap();
+            let files = contents.entry(package).or_insert_with(|| {
+                let listed = Command::new("dpkg").args(["-L", package]).output();
+                listed.map(|listed| String::from_utf8_lossy(&listed.stdout).into_owned())
+            });
+            // Not Debian: then there is nothing to compare with.
+            let Ok(files) = files else { return };
+            let factory = gst::ElementFactory::find(element);
+            let Some(plugin) = factory.and_then(|factory| factory.plugin()) else {
+                continue;
             };
-            let files = String::from_utf8_lossy(&listed.stdout).into_owned();
-            for element in *elements {
-                let factory = gst::ElementFactory::find(element);
-                let Some(plugin) = factory.and_then(|factory| factory.plugin()) else {
-                    continue;
-                };
-                let file = plugin.filename().unwrap();
-                let name = file.file_name().unwrap().to_string_lossy().into_owned();
-                assert!(
-                    files.contains(&name),
-                    "{element} is in {name}, not in {package}"
-                );
-                compared += 1;
-            }
+            let file = plugin.filename().unwrap();
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            assert!(
+                files.contains(&name),
+                "{element} is in {name}, not in {package}"
+            );
+            compared += 1;
         }
         assert!(compared >= 80, "only {compared} were compared");
         assert!(known().count() >= 150);
+    }
+
+    #[test]
+    fn every_decoder_is_in_the_table() {
+        for (_, decoder) in DECODERS {
+            assert!(known().any(|element| element == *decoder), "{decoder}");
+        }
+        assert_eq!(decoder_package("video/x-vp8"), "gstreamer1.0-plugins-good");
+        assert_eq!(decoder_package("video/x-h264"), "gstreamer1.0-libav");
     }
 
     #[test]
