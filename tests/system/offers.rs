@@ -133,7 +133,7 @@ fn odd_offers_are_answered_or_refused_as_they_deserve() {
         .find(|line| line.starts_with("a=extmap:"))
         .expect("an extension");
     let h264 = whep::recorded("chromium-h264-only");
-    let (picture, _) = str::from_utf8(&h264)
+    let (picture, _) = std::str::from_utf8(&h264)
         .unwrap()
         .split_once("m=audio")
         .unwrap();
@@ -195,7 +195,7 @@ fn mutated_offers_never_end_the_streamer() {
     let mut answered = 0;
     for turn in 0..mutations {
         let (name, offer) = &offers[random.below(offers.len())];
-        let offer = str::from_utf8(offer).unwrap();
+        let offer = std::str::from_utf8(offer).unwrap();
         // Half of them with damaged lines, half with sound lines in a wrong whole.
         let mutated = if turn % 2 == 0 {
             mutate(offer, &mut random)
