@@ -3,7 +3,7 @@
 use crate::harness::browser::Kind;
 use crate::harness::page::{self, watch};
 use crate::harness::system::Rest;
-use crate::harness::{Browser, System, eventually, in_time, measure, seconds, whep};
+use crate::harness::{Browser, IDLE_THREADS, System, eventually, in_time, measure, seconds, whep};
 
 /// A system that has had its first call, so that what is loaded once is loaded, and a browser.
 fn warm(kind: Kind) -> (System, Browser) {
@@ -226,7 +226,7 @@ fn many_calls_in_a_row_leave_no_thread_and_no_descriptor() {
         call();
     }
     system.settles(&before);
-    eventually("no thread more than before", seconds(10), || {
+    eventually("no thread more than before", IDLE_THREADS, || {
         rest().1 <= threads
     });
     let grown = memory().saturating_sub(started_with);

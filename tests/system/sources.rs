@@ -171,8 +171,8 @@ const CAMERA: &[&str] = &[
     "tests/system/camera.sh",
 ];
 
-/// Why no camera can be put up here, if none can.
-fn no_camera() -> Option<String> {
+/// Why no camera that sends pictures encoded or not can be put up here, if none can.
+fn no_camera(encoded: bool) -> Option<String> {
     for tool in ["dbus-run-session", "pipewire", "wireplumber", "pw-v4l2"] {
         let found = std::env::var_os("PATH").is_some_and(|path| {
             std::env::split_paths(&path).any(|directory| directory.join(tool).exists())
@@ -180,6 +180,10 @@ fn no_camera() -> Option<String> {
         if !found {
             return Some(format!("{tool} is not installed"));
         }
+    }
+    // Seen in 1.4.2: its sink copies pictures plane by plane, and encoded ones have none.
+    if encoded && pipewire_version() >= 1 {
+        return Some("PipeWire since 1.0 passes encoded pictures on empty".to_owned());
     }
     let command = CAMERA
         .iter()
@@ -195,11 +199,20 @@ fn no_camera() -> Option<String> {
     })
 }
 
+/// The first number of PipeWire's version: 0 in Debian 12, 1 in Debian 13.
+fn pipewire_version() -> u32 {
+    let output = Command::new("pipewire").arg("--version").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let version = text.split_whitespace().last();
+    let first = version.and_then(|version| version.split('.').next());
+    first.unwrap().parse().unwrap()
+}
+
 /// Plays the shipped camera description with a camera that sends what `line` makes of raw pictures
 /// in `format`, under gst-launch and in a browser.
 #[track_caller]
 fn camera_plays(format: &str, line: &str) {
-    if let Some(why) = no_camera() {
+    if let Some(why) = no_camera(!line.is_empty()) {
         // Past the test harness, which swallows what a test that passes prints.
         let told = format!("\nNOT TESTED: a camera that sends {format} {line}: {why}\n");
         std::io::stderr().write_all(told.as_bytes()).unwrap();

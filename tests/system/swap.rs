@@ -9,7 +9,7 @@ use crate::harness::browser::{Kind, Page};
 use crate::harness::page::{self, watch};
 use crate::harness::saved::{H264, VP8, description, percentile, save, shown_in_width, start};
 use crate::harness::system::Setup;
-use crate::harness::{Browser, eventually, in_time, measure, seconds, whep};
+use crate::harness::{Browser, IDLE_THREADS, eventually, in_time, measure, seconds, whep};
 
 /// From the save to the first new picture, of 95 in 100 saves.
 const NEW_PICTURE: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ fn saved_changes_are_seen_and_heard_on_the_same_connection() {
         save(directory.path(), &description(width, VP8));
         shown_in_width(&pages[0], width, 0.0);
     }
-    eventually("the old pipelines are gone", seconds(10), || {
+    eventually("the old pipelines are gone", IDLE_THREADS, || {
         system.streamer.state()["encoders"]["vp8enc"] == 1 && threads() <= threads_before
     });
     system.settles(&before);

@@ -85,6 +85,9 @@ pub fn in_time(what: &str, limit: Duration, mut measure: impl FnMut() -> Duratio
     panic!("later than {limit:?} again: {what}: {all:?}");
 }
 
+/// How long threads that have nothing to do may stay: GLib keeps a few for 15 seconds.
+pub const IDLE_THREADS: Duration = seconds(20);
+
 /// `n` seconds.
 pub const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
