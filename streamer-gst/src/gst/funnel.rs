@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::swallow;
+
 /// Lets an rtpfunnel say a segment once.
 pub(super) fn quiet(funnel: &gst::Element) {
     let Some(pad) = funnel.static_pad("src") else {
@@ -25,7 +27,6 @@ pub(super) fn quiet(funnel: &gst::Element) {
             *said = Some(segment);
             return gst::PadProbeReturn::Ok;
         }
-        info.data = None;
-        gst::PadProbeReturn::Handled
+        swallow(info)
     });
 }

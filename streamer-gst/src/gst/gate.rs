@@ -12,7 +12,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
-use super::Timeline;
+use super::{Timeline, swallow};
 
 /// No branch has as many elements; what is linked in a circle ends as well.
 const LONGEST_BRANCH: usize = 64;
@@ -130,10 +130,7 @@ impl Gate {
             if probe.lets_pass(pad) {
                 return gst::PadProbeReturn::Ok;
             }
-            // Not Drop, of which the bindings make one unref too many.
-            info.data = None;
-            info.flow_res = Ok(gst::FlowSuccess::Ok);
-            gst::PadProbeReturn::Handled
+            swallow(info)
         })?;
         Some(gate)
     }

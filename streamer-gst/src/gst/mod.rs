@@ -102,6 +102,14 @@ fn frame_caps(codec: Codec) -> gst::Caps {
     }
 }
 
+/// Ends in a probe what passes there, as if it had been taken. Not by `PadProbeReturn::Drop`: after
+/// that the bindings and GStreamer both let go of it.
+fn swallow(info: &mut gst::PadProbeInfo<'_>) -> gst::PadProbeReturn {
+    info.data = None;
+    info.flow_res = Ok(gst::FlowSuccess::Ok);
+    gst::PadProbeReturn::Handled
+}
+
 /// A frame as GStreamer has it; the bytes are shared.
 fn buffer_of(frame: &Frame) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_slice(frame.bytes.clone());

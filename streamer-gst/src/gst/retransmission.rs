@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock};
 use gst::prelude::*;
 use gstreamer as gst;
 
+use super::swallow;
+
 /// Of so many packets one may be sent again.
 const SHARE: i32 = 6;
 /// What is older is of no use any more, in milliseconds: it would come too late, or be of a rung
@@ -82,7 +84,7 @@ pub(super) fn bound(sender: &gst::Element) {
             .get()
             .is_some_and(|again| payload().is_some_and(|payload| again.contains(&payload)));
         if sent_again && !allowance.spend() {
-            return gst::PadProbeReturn::Drop;
+            return swallow(info);
         }
         gst::PadProbeReturn::Ok
     });
