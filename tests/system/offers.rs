@@ -1,9 +1,17 @@
 //! Offers of every kind through the whole way, front to webrtcbin: each is answered or refused,
 //! and the programs live on.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::harness::http::{self, Response};
 use crate::harness::{System, eventually, measure, seconds, whep};
 use crate::mutation::{Random, mutate, restructure};
+
+/// How many offer mutations at the same time.
+const CLIENTS: usize = 8;
+/// Whatever is offered is answered or refused in this time.
+const IN_TIME: Duration = seconds(15);
 
 /// What a refused offer becomes on the way to HTTP: 400, 413, 415, and 422 for SIP's 488.
 const REFUSALS: [u16; 4] = [400, 413, 415, 422];
@@ -186,38 +194,70 @@ fn odd_offers_are_answered_or_refused_as_they_deserve() {
     lives_on(&system);
 }
 
+/// Mutates the offers of these programs so often, from several clients at once, and expects of each
+/// an answer in time. Returns how many were answered with SDP, and the longest time.
+fn offer_mutations(system: &System, programs: &str, count: u64) -> (u64, Duration) {
+    let mut offers = whep::all_recorded();
+    offers.retain(|(name, _)| name.starts_with(programs));
+    assert!(!offers.is_empty(), "no offer of {programs}");
+    let one_client = |client: u64| {
+        let mut random = Random::new(300 + client);
+        let (mut answered, mut slowest) = (0, Duration::ZERO);
+        for turn in (client..count).step_by(CLIENTS) {
+            let (name, offer) = &offers[random.below(offers.len())];
+            let offer = std::str::from_utf8(offer).unwrap();
+            // Half of them with damaged lines, half with sound lines in a wrong whole.
+            let mutated = if random.below(2) == 0 {
+                mutate(offer, &mut random)
+            } else {
+                restructure(offer, &mut random).into_bytes()
+            };
+            let which = format!("mutation {turn} of {name}, client {client}");
+            let start = Instant::now();
+            let answer = whep::call(system.http(), "test", &mutated)
+                .unwrap_or_else(|error| panic!("{which}: {error}"));
+            slowest = slowest.max(start.elapsed());
+            let (status, fine) = (answer.status, answer.status == 201);
+            assert!(
+                fine || REFUSALS.contains(&status),
+                "{which}: {status} {}",
+                answer.text()
+            );
+            assert!(slowest <= IN_TIME, "{which}: {status} after {slowest:?}");
+            answered += u64::from(fine);
+            whep::hang_up(system.http(), &answer);
+        }
+        (answered, slowest)
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS as u64)
+            .map(|client| scope.spawn(move || one_client(client)))
+            .collect();
+        let results = clients.into_iter().map(|client| client.join().unwrap());
+        results.fold((0, Duration::ZERO), |(sum, slowest), (answered, took)| {
+            (sum + answered, slowest.max(took))
+        })
+    })
+}
+
 #[test]
-fn mutated_offers_never_end_the_streamer() {
+fn mutated_offers_never_end_nor_hang_the_streamer() {
     let system = System::start(&["test"]);
-    let offers = whep::all_recorded();
-    let mut random = Random::new(300);
-    let mutations = measure::times(300, 2000);
-    let mut answered = 0;
-    for turn in 0..mutations {
-        let (name, offer) = &offers[random.below(offers.len())];
-        let offer = std::str::from_utf8(offer).unwrap();
-        // Half of them with damaged lines, half with sound lines in a wrong whole.
-        let mutated = if turn % 2 == 0 {
-            mutate(offer, &mut random)
-        } else {
-            restructure(offer, &mut random).into_bytes()
-        };
-        let answer = whep::call(system.http(), "test", &mutated);
-        let answer = answer.unwrap_or_else(|error| panic!("mutation {turn} of {name}: {error}"));
-        let fine = answer.status == 201 || REFUSALS.contains(&answer.status);
-        assert!(
-            fine,
-            "mutation {turn} of {name}: {} {}",
-            answer.status,
-            answer.text()
+    for (programs, usual, full) in [
+        ("chromium", 120, 10_000),
+        ("firefox", 120, 10_000),
+        ("baresip", 60, 1000),
+    ] {
+        let count = measure::times(usual, full);
+        let (answered, slowest) = offer_mutations(&system, programs, count);
+        lives_on(&system);
+        measure::note(
+            &format!("mutated offers of {programs}, none of which ended or hung a program"),
+            &format!(
+                "{count}: {answered} answered, {} refused, within {:.1} s",
+                count - answered,
+                slowest.as_secs_f64()
+            ),
         );
-        answered += u64::from(answer.status == 201);
-        whep::hang_up(system.http(), &answer);
     }
-    lives_on(&system);
-    let refused = mutations - answered;
-    measure::note(
-        "mutated offers, none of which ended or hung a program",
-        &format!("{mutations}: {answered} answered, {refused} refused"),
-    );
 }
