@@ -75,7 +75,7 @@ fn a_killed_writer_leaves_a_whole_file() {
             assert_eq!(lines.next().unwrap().unwrap(), "written");
         }
         // Somewhere within the next write, which takes about a millisecond.
-        let moment = Instant::now() + Duration::from_micros(seed >> 32 & 2047);
+        let moment = Instant::now() + Duration::from_micros((seed >> 32) & 2047);
         while Instant::now() < moment {
             std::hint::spin_loop();
         }

@@ -157,12 +157,12 @@ impl Phone {
     pub(crate) fn new(server: SocketAddr) -> Phone {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let mut state = u64::from(address.port()) << 32 | u64::from(std::process::id());
+        let mut state = (u64::from(address.port()) << 32) | u64::from(std::process::id());
         let random = move || {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            state ^ state >> 29
+            state ^ (state >> 29)
         };
         Phone {
             socket,
