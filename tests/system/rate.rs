@@ -10,7 +10,7 @@ use crate::harness::browser::{Kind, Page, Stats};
 use crate::harness::line::{Condition, Line};
 use crate::harness::page::{UNMUTE, watch};
 use crate::harness::system::Setup;
-use crate::harness::{Browser, System, eventually, measure, seconds};
+use crate::harness::{Browser, System, eventually, in_time, measure, seconds};
 
 /// A picture in three sizes that a busy machine can encode and browsers beside it decode.
 const LADDER: &str = "\
@@ -310,4 +310,43 @@ fn lost_sound_is_mended_from_the_packet_that_follows() {
         concealed < lost as f64 * 0.02 * 0.65,
         "{concealed} s for {lost} packets"
     );
+}
+
+fn a_line_that_was_dead_shows_the_picture_again_at_once(kind: Kind) {
+    let system = System::alone(&["test"]);
+    let line = Line::start(system.http(), 3);
+    let browser = Browser::launch(kind);
+    let page = browser.open(&line.url("/watch/test"));
+    page.plays(seconds(20));
+    in_time(
+        &format!("{kind:?}, a line that was dead for 2 s: picture again"),
+        Duration::from_millis(500),
+        || {
+            page.watch_frames();
+            eventually("a time of frames", seconds(20), || page.frame_gaps().0 > 30);
+            line.set(Condition {
+                loss: 100,
+                ..Condition::default()
+            });
+            eventually("the picture stands still", seconds(20), || {
+                page.frame_gaps().1 > seconds(2)
+            });
+            line.set(Condition::default());
+            page.watch_frames();
+            // The first may have been on its way.
+            eventually("the picture moves", seconds(20), || page.frame_gaps().0 > 1)
+        },
+    );
+    assert_eq!(page.stats().connections, 1);
+    system.assert_quiet();
+}
+
+#[test]
+fn a_line_that_was_dead_shows_the_picture_again_at_once_in_chromium() {
+    a_line_that_was_dead_shows_the_picture_again_at_once(Kind::Chromium);
+}
+
+#[test]
+fn a_line_that_was_dead_shows_the_picture_again_at_once_in_firefox() {
+    a_line_that_was_dead_shows_the_picture_again_at_once(Kind::Firefox);
 }

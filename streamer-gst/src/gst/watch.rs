@@ -89,7 +89,12 @@ pub(super) fn watch_transport(
             // Frames are sent when they come, whatever their stamps say.
             "clocksync" => element.set_property("sync", false),
             "rtpfunnel" => funnel::quiet(element),
-            "rtprtxsend" => retransmission::bound(element),
+            "rtprtxsend" => {
+                let events = events.clone();
+                retransmission::bound(element, move || {
+                    events(Event::KeyframeWanted { viewer: id });
+                });
+            }
             "nicesrc" => {
                 let heard = heard.clone();
                 let Some(pad) = element.static_pad("src") else {
