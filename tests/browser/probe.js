@@ -99,6 +99,9 @@
     return result;
   };
 
+  /** The streamer's answer to the newest connection's offer. */
+  const answer = () => connections.at(-1)?.remoteDescription?.sdp ?? "";
+
   /** @type {{ shown: number, media: number, width: number }[]} */
   let frames = [];
 
@@ -227,6 +230,7 @@
 
   const probe = {
     stats,
+    answer,
     watchFrames,
     frameGaps,
     shownInWidth,

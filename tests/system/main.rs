@@ -16,6 +16,7 @@ mod descriptions;
 mod endings;
 mod floods;
 mod harness;
+mod isolation;
 mod latency;
 mod loss;
 #[path = "../../streamer-gst/src/mutation.rs"]

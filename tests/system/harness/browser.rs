@@ -159,6 +159,22 @@ impl Browser {
         }
     }
 
+    /// Stops the browser and all its processes where they are, as a laptop that is shut does. Until
+    /// [`Browser::go_on`] nothing may be asked of it.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let group = self.group.expect("a browser has a process group");
+        kill_process_group(group, signal).expect("the browser runs");
+    }
+
     /// Sends one request to the driver and returns what it answered.
     #[track_caller]
     fn ask(&self, request: Value) -> Value {

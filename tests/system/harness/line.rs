@@ -47,6 +47,8 @@ struct Shared {
     packets: Sender<Packet>,
     /// For each socket of a browser the one that stands for it towards the streamer.
     routes: Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>,
+    /// The streamer's socket of the newest connection.
+    streamer: Mutex<Option<SocketAddr>>,
 }
 
 /// A datagram on its way.
@@ -70,6 +72,7 @@ impl Line {
             over: AtomicBool::new(false),
             packets,
             routes: Mutex::default(),
+            streamer: Mutex::default(),
         });
         let (proxy, carrier) = (Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
@@ -86,6 +89,21 @@ impl Line {
     /// The address of a page, through the line.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.http)
+    }
+
+    /// What sends to the streamer in the name of the newest connection's browser.
+    pub fn forger(&self) -> impl Fn(&[u8]) + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        move |bytes| {
+            let streamer = *shared.streamer.lock().unwrap();
+            let routes = shared.routes.lock().unwrap();
+            if let Some(streamer) = streamer {
+                for far in routes.values() {
+                    // Whoever is gone gets nothing.
+                    let _ = far.send_to(bytes, streamer);
+                }
+            }
+        }
     }
 
     /// How the line is from now on.
@@ -184,6 +202,7 @@ impl Shared {
         let near = Arc::new(bound(streamer.ip()));
         let address = near.local_addr().expect("it is bound");
         self.routes.lock().unwrap().clear();
+        *self.streamer.lock().unwrap() = Some(streamer);
         let shared = Arc::clone(self);
         thread::spawn(move || {
             while let Some((bytes, browser)) = shared.receive(&near) {

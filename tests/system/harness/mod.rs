@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod clock;
+pub mod garbage;
 pub mod helper;
 pub mod hop;
 pub mod http;
