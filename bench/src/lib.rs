@@ -1,6 +1,7 @@
 //! What the programs of the benches share: a WebRTC client, the programs it joins, the recording that
 //! servers relay, and what `media`, which runs a bench, and `viewers`, its client, tell each other.
 
+pub mod card;
 pub mod client;
 pub mod process;
 pub mod protocol;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -103,6 +103,21 @@ impl Process {
             threads: field("Threads:")?,
             descriptors: fs::read_dir(format!("{directory}/fd"))?.count() as u64,
         })
+    }
+
+    /// Asks it to end and waits until it has.
+    pub fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
+        kill(self.pid(), Signal::SIGTERM)?;
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if start.elapsed() > limit {
+                return Err(format!("it did not end within {limit:?}").into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn pid(&self) -> Pid {

@@ -12,8 +12,17 @@ use crate::Result;
 /// For any answer; a busy server is slow, not gone.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Posts `body` and returns that of the response, which must be a success.
-pub fn post(to: SocketAddr, path: &str, content: &str, body: &str) -> Result<String> {
+/// A successful response.
+#[derive(Debug)]
+pub struct Response {
+    /// Its `Location`, if it has one.
+    pub location: Option<String>,
+    /// Its body.
+    pub body: String,
+}
+
+/// Posts `body`.
+pub fn post(to: SocketAddr, path: &str, content: &str, body: &str) -> Result<Response> {
     let head = format!(
         "Content-Type: {content}\r\nContent-Length: {}\r\n",
         body.len()
@@ -24,16 +33,21 @@ pub fn post(to: SocketAddr, path: &str, content: &str, body: &str) -> Result<Str
 /// Posts and gets JSON.
 pub fn post_json(to: SocketAddr, path: &str, body: &Value) -> Result<Value> {
     let response = post(to, path, "application/json", &body.to_string())?;
-    Ok(serde_json::from_str(&response)?)
+    Ok(serde_json::from_str(&response.body)?)
 }
 
 /// Gets JSON.
 pub fn get_json(to: SocketAddr, path: &str) -> Result<Value> {
     let response = request(to, &format!("GET {path}"), "\r\n")?;
-    Ok(serde_json::from_str(&response)?)
+    Ok(serde_json::from_str(&response.body)?)
 }
 
-fn request(to: SocketAddr, what: &str, rest: &str) -> Result<String> {
+/// Deletes what is at `path`.
+pub fn delete(to: SocketAddr, path: &str) -> Result<()> {
+    request(to, &format!("DELETE {path}"), "\r\n").map(drop)
+}
+
+fn request(to: SocketAddr, what: &str, rest: &str) -> Result<Response> {
     let mut connection = TcpStream::connect(to)?;
     connection.set_read_timeout(Some(LIMIT))?;
     connection.set_nodelay(true)?;
@@ -46,5 +60,12 @@ fn request(to: SocketAddr, what: &str, rest: &str) -> Result<String> {
     if !status.starts_with('2') {
         return Err(format!("{what}: {head}\n{body}").into());
     }
-    Ok(body.to_owned())
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let mut locations = fields
+        .filter(|(name, _)| name.eq_ignore_ascii_case("location"))
+        .map(|(_, value)| value.trim().to_owned());
+    Ok(Response {
+        location: locations.next(),
+        body: body.to_owned(),
+    })
 }

@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use super::http;
+use super::http::{self, Response};
 use super::mailbox::{Mail, Mailbox};
 use crate::protocol::Server;
 use crate::{Result, wall_clock};
@@ -36,6 +36,8 @@ pub struct Answer {
     pub answered: u64,
     /// Its text.
     pub sdp: String,
+    /// Where the viewer is ended, if the server said so.
+    pub location: Option<String>,
 }
 
 impl Door {
@@ -72,16 +74,17 @@ impl Door {
         let (door, mailbox) = (self.clone(), mailbox.clone());
         thread::spawn(move || {
             let asked = wall_clock();
-            let answer = door.answer(&offer).map(|sdp| Answer {
+            let answer = door.answer(&offer).map(|answer| Answer {
                 asked,
                 answered: wall_clock(),
-                sdp,
+                sdp: answer.body,
+                location: answer.location,
             });
             mailbox.post(Mail::Answer(viewer, answer.map_err(|e| e.to_string())));
         });
     }
 
-    fn answer(&self, offer: &str) -> Result<String> {
+    fn answer(&self, offer: &str) -> Result<Response> {
         match self {
             Self::Whep(http) => http::post(*http, "/whep/bench", "application/sdp", offer),
             Self::Janus { http, session, .. } => {
@@ -89,7 +92,10 @@ impl Door {
                 loop {
                     let event = http::get_json(*http, session)?;
                     if let Some(sdp) = event["jsep"]["sdp"].as_str() {
-                        return Ok(sdp.to_owned());
+                        return Ok(Response {
+                            location: None,
+                            body: sdp.to_owned(),
+                        });
                     }
                     if event["plugindata"]["data"]["error"].is_string() {
                         return Err(event.to_string().into());

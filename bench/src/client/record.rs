@@ -136,6 +136,12 @@ impl Record {
         self.highest + i64::from(ahead)
     }
 
+    /// Whole frames of that stream.
+    pub fn frames(&self, media: Media) -> usize {
+        let complete = self.complete.iter();
+        complete.filter(|complete| complete.media == media).count()
+    }
+
     /// Packets that never came between the first and the last one of the video.
     fn lost(&self) -> u64 {
         let first = self.numbers.iter().min();
