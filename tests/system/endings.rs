@@ -1,6 +1,11 @@
 //! However a call ends, all sides learn it in time and give everything back.
 
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::harness::browser::Kind;
+use crate::harness::hop::Die;
 use crate::harness::page::{self, watch};
 use crate::harness::system::Rest;
 use crate::harness::{Browser, IDLE_THREADS, System, eventually, in_time, measure, seconds, whep};
@@ -235,4 +240,99 @@ fn many_calls_in_a_row_leave_no_thread_and_no_descriptor() {
         &format!("{calls}; the streamer grew by {grown} KiB"),
     );
     system.assert_quiet();
+}
+
+/// Calls so many times, four at a time, and leaves each call at some moment of its first 300 ms,
+/// rather an early one: by DELETE, by closing the connection, or both at once, a quarter of them
+/// without ever having taken the answer. Returns how the connections were when they were left.
+const CALL_AND_LEAVE: &str = "(async (count) => {
+    const left = {};
+    const headers = { 'Content-Type': 'application/sdp' };
+    const call = async (way) => {
+        const peer = new RTCPeerConnection();
+        for (const kind of ['audio', 'video']) peer.addTransceiver(kind, { direction: 'recvonly' });
+        await peer.setLocalDescription();
+        const body = peer.localDescription.sdp;
+        const answer = await fetch('/whep/test', { method: 'POST', headers, body });
+        const sdp = await answer.text();
+        if (answer.status !== 201) throw new Error(`${answer.status} ${sdp}`);
+        if (way > 0) await peer.setRemoteDescription({ type: 'answer', sdp });
+        await new Promise((resolve) => setTimeout(resolve, Math.random() ** 2 * 300));
+        const state = way > 0 ? peer.connectionState : 'not answered';
+        left[state] = (left[state] ?? 0) + 1;
+        const url = answer.headers.get('location');
+        if (way > 1) peer.close();
+        const ended = fetch(url, { method: 'DELETE' });
+        if (way !== 2) peer.close();
+        const { status } = await ended;
+        if (![200, 204, 404, 410].includes(status)) throw new Error(`DELETE: ${status}`);
+    };
+    const client = async (_, way) => {
+        for (let turn = 0; turn < count / 4; turn += 1) await call((turn + way) % 4);
+    };
+    await Promise.all(Array.from({ length: 4 }, client));
+    return left;
+})";
+
+fn calls_left_at_any_moment_leave_nothing(kind: Kind) {
+    let (system, browser) = warm(kind);
+    let call_and_leave = |count: u64| {
+        // One page can make only so many connections.
+        let page = browser.open(&system.url("/"));
+        let left = page.evaluate(&format!("{CALL_AND_LEAVE}({count})"));
+        page.close();
+        left
+    };
+    // What is loaded once is loaded by then, also what only many at a time need.
+    call_and_leave(8);
+    let before = system.at_rest().beside_a_browser();
+    let threads = || system.streamer.number("/process/threads");
+    let threads_before = threads();
+
+    let mut left = BTreeMap::<String, u64>::new();
+    for _ in 0..measure::times(1, 25) {
+        for (state, count) in call_and_leave(40).as_object().unwrap() {
+            *left.entry(state.clone()).or_default() += count.as_u64().unwrap();
+        }
+    }
+    // A page that is closed before it is answered, while it connects, and soon after.
+    let mut die = Die(300);
+    let pages = measure::times(6, 60);
+    for _ in 0..pages {
+        let page = watch(&browser, &system, "test");
+        let leave = Instant::now() + Duration::from_millis(die.roll(300));
+        while Instant::now() < leave {
+            thread::yield_now();
+        }
+        page.close();
+    }
+    // A page that was closed just when it was answered knows nothing to hang up yet: its viewer has
+    // 15 s to connect.
+    let last = Instant::now();
+    eventually("nobody holds a call", seconds(20), || {
+        system.rest().has_no_call()
+    });
+    system.settles(&before);
+    eventually("no thread more than before", seconds(20), || {
+        threads() <= threads_before
+    });
+    let settled = last.elapsed();
+    measure::note(
+        &format!("{kind:?}: calls left within 300 ms, that left nothing"),
+        &format!("{left:?}, {pages} pages; all is given back after {settled:?}"),
+    );
+    for state in ["not answered", "connecting", "connected"] {
+        assert!(left.contains_key(state), "no moment of {state}: {left:?}");
+    }
+    system.assert_quiet();
+}
+
+#[test]
+fn calls_left_at_any_moment_leave_nothing_in_chromium() {
+    calls_left_at_any_moment_leave_nothing(Kind::Chromium);
+}
+
+#[test]
+fn calls_left_at_any_moment_leave_nothing_in_firefox() {
+    calls_left_at_any_moment_leave_nothing(Kind::Firefox);
 }
