@@ -53,8 +53,10 @@ fn run(name: &str, line: &str, values: &[(&str, &str)], runner: &[&str]) {
         .output()
         .expect("sh starts");
     let said = String::from_utf8_lossy(&run.stderr);
+    // gst-launch ends at the first error. Its status says more than that: rtspsrc's farewell fails
+    // now and then, because the server of the tests has hung up by then.
     assert!(
-        run.status.success(),
+        String::from_utf8_lossy(&run.stdout).contains("Got EOS from element"),
         "{name}: {}\n{line}\n{said}",
         run.status
     );
