@@ -59,6 +59,7 @@ struct Flags {
 #[tokio::main]
 async fn main() -> ExitCode {
     let flags: Flags = admin::parse();
+    streamer_gst::heaps::share();
     admin::run("rusticast", play(flags)).await
 }
 

@@ -12,6 +12,7 @@ pub mod engine;
 mod error;
 pub mod fanout;
 pub mod gst;
+pub mod heaps;
 pub mod limits;
 pub mod media;
 pub mod offer;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use streamer_gst::{Config, Error, Server, tools};
+use streamer_gst::{Config, Error, Server, heaps, tools};
 
 /// Runs pipeline descriptions and sends each to many browsers
 #[derive(Debug, Parser)]
@@ -24,7 +24,10 @@ enum Flags {
 #[tokio::main]
 async fn main() -> ExitCode {
     match admin::parse() {
-        Flags::Run(config) => admin::run("streamer-gst", serve(config)).await,
+        Flags::Run(config) => {
+            heaps::share();
+            admin::run("streamer-gst", serve(config)).await
+        }
         Flags::Check(tool) => tool.run(),
         Flags::Export(tool) => tool.run(),
         Flags::Import(tool) => tool.run(),

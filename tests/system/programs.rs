@@ -40,6 +40,21 @@ fn addresses_others_can_reach_are_refused_in_one_sentence() {
 }
 
 #[test]
+fn viewers_share_a_few_heaps_unless_somebody_has_chosen() {
+    let heaps = |streamer: &Process| streamer.variable("MALLOC_ARENA_MAX");
+    let system = System::start(&["test"]);
+    let cores = std::thread::available_parallelism().unwrap().to_string();
+    assert_eq!(heaps(&system.streamer), Some(cores));
+    let signaling = system.signaling.addr("sip").to_string();
+    let chosen = Process::start_under(
+        &["env", "MALLOC_ARENA_MAX=7"],
+        "streamer-gst",
+        &["run", "--signaling", &signaling, "test"],
+    );
+    assert_eq!(heaps(&chosen).as_deref(), Some("7"));
+}
+
+#[test]
 fn starting_and_ending_is_silent_but_for_the_ready_line() {
     let mut system = System::start(&["test"]);
     for program in [

@@ -94,6 +94,14 @@ impl Process {
         number.unwrap_or_else(|| panic!("{}: no number at {pointer} in {state}", self.program))
     }
 
+    /// What an environment variable is for it, where it has any value.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let all = std::fs::read_to_string(format!("/proc/{}/environ", self.child.id()));
+        let all = all.expect("it runs");
+        let mut all = all.split('\0').filter_map(|one| one.split_once('='));
+        all.find_map(|(other, value)| (other == name).then(|| value.to_owned()))
+    }
+
     /// What each of its threads of such a name has used of the processor so far, by itself and in
     /// the kernel (proc(5), `stat`).
     #[track_caller]

@@ -70,6 +70,8 @@ impl Server {
             [runner, own @ ..] => {
                 let mut command = Command::new(runner);
                 command.args(own).arg(&program);
+                // With it the streamer need not start itself again, where valgrind would not follow.
+                command.env("MALLOC_ARENA_MAX", "1");
                 command
             }
         };
