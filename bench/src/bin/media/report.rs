@@ -110,10 +110,20 @@ pub fn costs((ours, janus): &Pair) -> String {
     text
 }
 
+/// Cores that others used in a round, on the side where they used more.
+fn others((ours, janus): &Pair) -> f64 {
+    ours.others.max(janus.others)
+}
+
+/// Whether others left this round alone.
+pub fn is_quiet(round: &Pair) -> bool {
+    others(round) <= QUIET
+}
+
 /// What makes these measurements worse than they should be.
-pub fn warning((ours, janus): &Pair) -> Option<String> {
-    let others = ours.others.max(janus.others);
-    (others > QUIET).then(|| {
+pub fn warning(round: &Pair) -> Option<String> {
+    let others = others(round);
+    (!is_quiet(round)).then(|| {
         format!(
             "other programs kept {others:.1} cores busy: times are too long, CPU up to twice too much\n"
         )
@@ -213,8 +223,11 @@ pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
     verdicts
 }
 
-/// The round whose ratio of CPU lies in the middle.
-pub fn middle(mut rounds: Vec<Pair>) -> Option<Pair> {
+/// The round whose ratio of CPU lies in the middle of those that others left alone, or of all when
+/// there is none.
+pub fn middle(rounds: Vec<Pair>) -> Option<Pair> {
+    let (quiet, noisy): (Vec<_>, Vec<_>) = rounds.into_iter().partition(is_quiet);
+    let mut rounds = if quiet.is_empty() { noisy } else { quiet };
     let ratio = |(ours, janus): &Pair| ours.cpu_served() / janus.cpu_served();
     rounds.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
     let place = rounds.len() / 2;
