@@ -68,6 +68,19 @@ pub enum Event {
     },
 }
 
+/// What a viewer may take of the system while it connects, the most there ever is.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    /// Open files.
+    pub descriptors: u64,
+    /// Threads, those included that make and end it.
+    pub threads: u64,
+    /// Mappings of memory.
+    pub mappings: u64,
+    /// Viewers that one core serves, with room for what encodes.
+    pub per_core: usize,
+}
+
 /// Takes events from any thread. It only passes them on, so it never blocks.
 pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
 

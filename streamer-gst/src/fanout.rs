@@ -29,6 +29,9 @@ const LONGEST_GROUP: Duration = Duration::from_secs(10);
 /// Two frames of one output are at least this far apart: browsers take frames of one RTP time
 /// stamp for one frame.
 const SMALLEST_STEP: Duration = Duration::from_millis(1);
+/// Frames of the past are handed over as if they had come within this time, which is what an engine
+/// takes of a viewer's at a time; where they are many they stand closer together.
+const LONGEST_REPLAY: Duration = Duration::from_millis(400);
 /// A longer duration is a mistake of the source, and must not move what follows.
 const LONGEST_FRAME: Duration = Duration::from_secs(1);
 /// Bounds of what is kept since the last keyframe, per output.
@@ -146,7 +149,8 @@ impl Member {
         }
     }
 
-    fn send(&mut self, engine: &dyn Engine, now: Duration, frame: &Frame) {
+    /// Sends a frame at least `apart` from the last.
+    fn send(&mut self, engine: &dyn Engine, now: Duration, frame: &Frame, apart: Duration) {
         let mut budget = self.budget.as_mut();
         if budget
             .as_mut()
@@ -156,7 +160,7 @@ impl Member {
             return;
         }
         // Two outputs of one picture give the same stamps.
-        let earliest = self.last.map(|last| last + SMALLEST_STEP);
+        let earliest = self.last.map(|last| last + apart);
         let later = earliest.filter(|earliest| frame.pts < *earliest);
         let delivery = match later {
             None => engine.send(self.viewer, frame),
@@ -488,7 +492,7 @@ impl Output {
         self.remember(now, &frame);
         for member in &mut self.viewers {
             if member.place == Place::Fed || frame.keyframe {
-                member.send(engine, now, &frame);
+                member.send(engine, now, &frame, SMALLEST_STEP);
             }
         }
         if frame.keyframe {
@@ -519,13 +523,14 @@ impl Output {
         if came.is_none_or(|came| now.saturating_sub(came) > reach) {
             return;
         }
-        let steps = (0..self.history.len() as u32).rev();
-        for (step, frame) in steps.zip(&self.history) {
+        let count = self.history.len() as u32;
+        let apart = SMALLEST_STEP.min(LONGEST_REPLAY / count);
+        for (back, frame) in (0..count).rev().zip(&self.history) {
             let pressed = Frame {
-                pts: last.pts.saturating_sub(SMALLEST_STEP * step),
+                pts: last.pts.saturating_sub(apart * back),
                 ..frame.clone()
             };
-            member.send(engine, now, &pressed);
+            member.send(engine, now, &pressed, apart);
             if member.place != Place::Fed {
                 return;
             }

@@ -13,11 +13,14 @@ use std::thread;
 
 /// Read by glibc before `main`, hence another start.
 const HEAPS: &str = "MALLOC_ARENA_MAX";
+/// Where else people tell it how many (`glibc.malloc.arena_max`, ld.so(8)).
+const TUNABLES: &str = "GLIBC_TUNABLES";
 
 /// Starts this program again, as the same process, with one heap per core; returns where that is
 /// done, or somebody has chosen otherwise. To be called before anything else is done.
 pub fn share() {
-    if env::var_os(HEAPS).is_some() {
+    let tunables = env::var(TUNABLES).unwrap_or_default();
+    if env::var_os(HEAPS).is_some() || tunables.contains("glibc.malloc.arena_") {
         return;
     }
     let Ok(program) = env::current_exe() else {

@@ -8,30 +8,28 @@ use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::gst::WebRtcEngine;
+
 /// A signaling server keeps no more calls.
 pub(crate) const MOST_VIEWERS: usize = 10_000;
 /// Viewers that are being ended, beyond those who watch: a page that is loaded again offers
 /// before its former connection is gone.
 pub(crate) const DEPARTING: usize = 8;
-/// Viewers for each core where nobody says how many: one of a picture of 2 Mbit/s with sound takes
-/// 12 to 15 ms of a core each second (`./dev bench media`), and encoders need theirs. The limits of
-/// open files and threads alone often leave room for ten times as many, and then nobody's picture
-/// moves. A refusal does less harm.
-const PER_CORE: usize = 50;
-
-/// Descriptors a viewer may need while it connects, and everything else: sources, sockets, plug-ins.
+/// Viewers for each core where nobody says how many. The limits of open files and threads alone
+/// often leave room for ten times as many, and then nobody's picture moves. A refusal does less
+/// harm.
+const PER_CORE: usize = WebRtcEngine::NEEDS.per_core;
+/// Beside those of viewers: sources, sockets, plug-ins.
 const DESCRIPTORS: Need = Need {
-    viewer: 32,
+    viewer: WebRtcEngine::NEEDS.descriptors,
     rest: 128,
 };
-/// Threads: a viewer has eight, and two more while it is made and ended.
 const THREADS: Need = Need {
-    viewer: 10,
+    viewer: WebRtcEngine::NEEDS.threads,
     rest: 128,
 };
-/// Mappings of memory: two for a thread's stack, and those of its allocator.
 const MAPPINGS: Need = Need {
-    viewer: 24,
+    viewer: WebRtcEngine::NEEDS.mappings,
     rest: 1024,
 };
 

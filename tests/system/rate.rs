@@ -186,6 +186,55 @@ fn a_narrow_line_gets_a_lower_rung_in_firefox() {
 }
 
 #[test]
+fn below_the_lowest_rung_the_sound_goes_on() {
+    // The line carries the sound and a bit more, but never the picture.
+    const LOWEST: &str = "target-bitrate=60000";
+    assert!(LADDER.contains(LOWEST));
+    let directory = tempfile::tempdir().unwrap();
+    let text = LADDER.replace(LOWEST, "target-bitrate=150000");
+    std::fs::write(directory.path().join("ladder.launch"), text).unwrap();
+    let system = Setup::new(&["ladder"])
+        .pipelines(directory.path())
+        .alone()
+        .start();
+    let line = Line::start(system.http(), 1);
+    let browser = Browser::launch(Kind::Chromium);
+    let page = browser.open(&line.url("/watch/ladder"));
+    page.plays(seconds(20));
+    page.click(UNMUTE);
+    page.plays_sound(seconds(20));
+    line.set(Condition {
+        rate: Some(120_000),
+        ..Condition::default()
+    });
+    // Down all the rungs, and what has piled up is through.
+    eventually("the lowest rung", seconds(20), || {
+        page.stats().size.0 == 160
+    });
+    let settled = Instant::now();
+    eventually("the line is found out", seconds(20), || {
+        settled.elapsed() > seconds(10)
+    });
+    let before = count(&page);
+    let listening = seconds(measure::times(15, 60));
+    eventually("some time passes", listening * 2, || {
+        before.0.elapsed() >= listening
+    });
+    let after = page.stats();
+    let passed = before.0.elapsed().as_secs_f64();
+    let made_up = (after.audio_concealed - before.1.audio_concealed) / passed;
+    measure::note(
+        "a line of 120 kbit/s below the lowest rung: sound made up",
+        &format!("{:.1} %", 100.0 * made_up),
+    );
+    assert!(made_up < 0.1, "{made_up} of the sound had to be made up");
+    assert_eq!(after.connections, 1);
+    // There is still a picture, now and then.
+    assert!(after.frames_decoded > before.1.frames_decoded);
+    system.assert_quiet();
+}
+
+#[test]
 fn the_ladder_that_is_shipped_plays() {
     let system = System::alone(&["ladder"]);
     let rungs = &system.entry("ladder").unwrap()["rungs"];

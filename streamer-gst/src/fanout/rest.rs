@@ -16,7 +16,8 @@ pub(super) enum Work {
     Encoding,
     /// It gets nothing to encode.
     Resting {
-        /// What other outputs of its codec took when it began to rest, in bits per second.
+        /// What the other outputs of its codec took when it began to rest, in bits per second;
+        /// of those that rested then, what they would have taken.
         others: Vec<(Arc<str>, u64)>,
     },
     /// It gets frames again, and owes a keyframe.
@@ -81,7 +82,7 @@ impl Fanout {
     pub fn rest(&self, now: Duration, output: &str) -> Rest {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let others = state.rates_beside(output);
+        let others = state.rates_beside(output, |_| true);
         let Some(output) = state.outputs.get_mut(output) else {
             return Rest::Not;
         };
@@ -159,14 +160,14 @@ impl Fanout {
 }
 
 impl State {
-    /// What the outputs of the same codec as this one take that are at work.
-    fn rates_beside(&self, name: &str) -> Vec<(Arc<str>, u64)> {
+    /// What those other outputs of the same codec as this one take whose work is as wanted.
+    fn rates_beside(&self, name: &str, wanted: impl Fn(&Work) -> bool) -> Vec<(Arc<str>, u64)> {
         let codec = self.outputs.get(name).and_then(|output| output.codec);
         let others = self.outputs.iter().filter(|(other, output)| {
-            ***other != *name && output.codec == codec && output.work.is_encoding()
+            ***other != *name && output.codec == codec && wanted(&output.work)
         });
         others
-            .filter_map(|(other, output)| Some((other.clone(), output.meter.rate()?)))
+            .filter_map(|(other, _)| Some((other.clone(), self.rate(other)?)))
             .collect()
     }
 
@@ -176,9 +177,8 @@ impl State {
         let Work::Resting { others } = &output.work else {
             return Some(rate);
         };
-        // All are of one picture: what makes one of them large makes all of them large. Without
-        // that, rates from different times could put a small picture above a large one.
-        let beside = self.rates_beside(name);
+        // All are of one picture: what makes one of them large makes all of them large.
+        let beside = self.rates_beside(name, Work::is_encoding);
         let scaled = others.iter().find_map(|(other, then)| {
             let (_, now) = beside.iter().find(|(name, _)| name == other)?;
             (*then > 0).then(|| (rate as f64 * *now as f64 / *then as f64) as u64)

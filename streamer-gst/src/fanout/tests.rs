@@ -90,6 +90,22 @@ fn where_keyframes_come_when_they_come_a_long_group_is_handed_over() {
 }
 
 #[test]
+fn a_long_group_at_a_high_rate_is_handed_over_in_the_time_that_an_engine_takes() {
+    let (engine, fanout) = fixture();
+    for number in 0..590 {
+        let at = number * 1000 / 60;
+        let _ = fanout.push(FIRST, ms(at), frame("video", at, number == 0));
+    }
+    let _ = fanout.join(ms(9900), A, "video", AsTheyCome);
+    let state = engine.state.lock().unwrap();
+    let stamps: Vec<Duration> = state.frames[&A].iter().map(|frame| frame.pts).collect();
+    assert_eq!(stamps.len(), 590);
+    assert!(stamps.windows(2).all(|pair| pair[0] < pair[1]));
+    let span = stamps[589] - stamps[0];
+    assert!(span <= LONGEST_REPLAY, "{span:?}");
+}
+
+#[test]
 fn who_joins_within_a_second_shares_a_keyframe() {
     let (engine, fanout) = fixture();
     let _ = fanout.push(FIRST, ms(0), frame("video", 0, true));
@@ -603,4 +619,10 @@ fn the_rate_of_an_output_at_rest_stays_known_and_follows_the_others() {
     rests(&fanout, now, "video");
     let last = fanout.rate("video").unwrap();
     assert!(last.abs_diff(again) < again / 10, "{last} after {again}");
+    // As soon as one of them works again, it tells of the other.
+    assert!(fanout.wake(ms(now), "video_low"));
+    feed(&fanout, now, 20, &[("video_low", 1200)]);
+    let livelier = fanout.rate("video").unwrap();
+    let times = livelier as f64 / last as f64;
+    assert!((2.7..3.2).contains(&times), "{times}");
 }

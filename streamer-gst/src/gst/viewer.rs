@@ -22,7 +22,7 @@ use super::track::add_track;
 use super::watch::{Heard, reports_loss, watch_bus, watch_connection, watch_transport};
 use super::{Timeline, element};
 use crate::codec::Codec;
-use crate::engine::{Delivery, Engine, Events, Frame, ViewerId};
+use crate::engine::{Delivery, Engine, Events, Frame, Needs, ViewerId};
 use crate::offer::{Candidate, HashFunction, Offer, Plan};
 
 /// A promise of webrtcbin may never be kept: those of one negotiation are given this long
@@ -33,11 +33,10 @@ const GATHERING_LIMIT: Duration = Duration::from_secs(2);
 /// Saying goodbye takes a millisecond or two.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(100);
 
-/// What the bandwidth estimator keeps to, in bits per second. It begins high, for a picture is
-/// better than the fear that it does not fit, and congestion shows within a second or two. Nothing
-/// worth a look fits below the least, from which it would take half a minute to recover.
-const LEAST_BANDWIDTH: u32 = 100_000;
-const FIRST_BANDWIDTH: u32 = 4_000_000;
+/// What the bandwidth estimator keeps to, in bits per second. It begins with the most, for a picture
+/// is better than the fear that it does not fit, and congestion shows within a second or two. The
+/// least is a keyframe now and then, without which nothing would tell that the line recovers.
+const LEAST_BANDWIDTH: u32 = 20_000;
 const MOST_BANDWIDTH: u32 = 50_000_000;
 
 /// What applies to every viewer.
@@ -66,6 +65,16 @@ struct Viewer {
 }
 
 impl WebRtcEngine {
+    /// A viewer has seven threads, and two more while it is made and ended; each has mappings for
+    /// its stack and its allocator. With a picture of 2 Mbit/s and sound it takes up to 15 ms of a
+    /// core each second (`./dev bench media`).
+    pub const NEEDS: Needs = Needs {
+        descriptors: 32,
+        threads: 10,
+        mappings: 24,
+        per_core: 50,
+    };
+
     /// An engine whose viewers count time from the timeline's epoch.
     pub fn new(timeline: Timeline, settings: ViewerSettings) -> Self {
         Self {
@@ -360,7 +369,7 @@ fn add_estimator(webrtc: &gst::Element) -> Result<gst::Element, String> {
     let estimator = element("rtpgccbwe")?;
     estimator.set_property("min-bitrate", LEAST_BANDWIDTH);
     estimator.set_property("max-bitrate", MOST_BANDWIDTH);
-    estimator.set_property("estimated-bitrate", FIRST_BANDWIDTH);
+    estimator.set_property("estimated-bitrate", MOST_BANDWIDTH);
     let asked = estimator.clone();
     webrtc.connect("request-aux-sender", false, move |_| Some(asked.to_value()));
     Ok(estimator)

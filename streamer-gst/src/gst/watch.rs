@@ -1,7 +1,7 @@
 //! What happens to a viewer's connection, told by webrtcbin and by the elements inside it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
@@ -13,6 +13,9 @@ use super::certificate::{matches, remote_certificate};
 use super::{funnel, retransmission};
 use crate::engine::{Event, Events, ViewerId};
 use crate::offer::Fingerprint;
+
+/// Wishes for keyframes are passed on no oftener; encoders are asked still less often.
+const WISH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// When something last arrived.
 pub(super) struct Heard {
@@ -90,10 +93,8 @@ pub(super) fn watch_transport(
             "clocksync" => element.set_property("sync", false),
             "rtpfunnel" => funnel::quiet(element),
             "rtprtxsend" => {
-                let events = events.clone();
-                retransmission::bound(element, move || {
-                    events(Event::KeyframeWanted { viewer: id });
-                });
+                let wishes = KeyframeWishes::of(id, &events);
+                retransmission::bound(element, move || wishes.pass_on());
             }
             "nicesrc" => {
                 let heard = heard.clone();
@@ -160,7 +161,8 @@ pub(super) fn watch_connection(
     });
 }
 
-/// Whether the receiver reports of a viewer tell of lost packets (RFC 3550 section 6.4.1).
+/// Whether the last receiver report of a viewer tells of lost packets since the one before (RFC
+/// 3550 section 6.4.1).
 pub(super) fn reports_loss(pipeline: &gst::Pipeline) -> bool {
     let sessions = pipeline.iterate_recurse().into_iter().flatten();
     sessions
@@ -173,9 +175,54 @@ pub(super) fn reports_loss(pipeline: &gst::Pipeline) -> bool {
             sources.iter().any(|source| {
                 source
                     .get::<gst::Structure>()
-                    .is_ok_and(|source| source.get::<i32>("rb-packetslost").is_ok_and(|n| n > 0))
+                    .is_ok_and(|source| source.get::<u32>("rb-fractionlost").is_ok_and(|n| n > 0))
             })
         })
+}
+
+/// Reports that a viewer asks for a keyframe.
+pub(super) fn watch_keyframe_requests(id: ViewerId, pad: &gst::Pad, events: &Events) {
+    let wishes = KeyframeWishes::of(id, events);
+    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+        let wanted = info
+            .event()
+            .is_some_and(|event| gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
+        if wanted {
+            wishes.pass_on();
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Passes on that a viewer wants a keyframe, but not each time that it says so: one packet can say
+/// it a hundred times, and what is passed on is work for a thread that serves all viewers.
+struct KeyframeWishes {
+    viewer: ViewerId,
+    events: Events,
+    last: Mutex<Option<Instant>>,
+}
+
+impl KeyframeWishes {
+    fn of(viewer: ViewerId, events: &Events) -> Self {
+        Self {
+            viewer,
+            events: events.clone(),
+            last: Mutex::default(),
+        }
+    }
+
+    fn pass_on(&self) {
+        let now = Instant::now();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| now.saturating_duration_since(last) < WISH_INTERVAL) {
+            return;
+        }
+        *last = Some(now);
+        drop(last);
+        (self.events)(Event::KeyframeWanted {
+            viewer: self.viewer,
+        });
+    }
 }
 
 /// The short name of an enumeration's value, for elements whose types have no Rust binding.
@@ -186,15 +233,24 @@ fn nick(element: &gst::Element, property: &str) -> String {
         .unwrap_or_default()
 }
 
-pub(super) fn watch_keyframe_requests(id: ViewerId, pad: &gst::Pad, events: &Events) {
-    let events = events.clone();
-    pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-        let wanted = info
-            .event()
-            .is_some_and(|event| gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok());
-        if wanted {
-            events(Event::KeyframeWanted { viewer: id });
-        }
-        gst::PadProbeReturn::Ok
-    });
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn of_many_wishes_for_a_keyframe_one_is_passed_on() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        let events: Events = Arc::new(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        let wishes = KeyframeWishes::of(ViewerId(1), &events);
+        let begin = Instant::now();
+        (0..1000).for_each(|_| wishes.pass_on());
+        let most = 1 + begin.elapsed().as_millis() / WISH_INTERVAL.as_millis();
+        let passed = count.load(Ordering::Relaxed);
+        assert!((1..=most as usize).contains(&passed), "{passed}");
+    }
 }

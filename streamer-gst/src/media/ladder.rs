@@ -31,7 +31,9 @@ pub(super) struct Choice {
 pub(super) struct Ladder {
     narrow_since: Option<Duration>,
     good_since: Option<Duration>,
-    /// When a rung was climbed, and the estimate at that time.
+    /// Even the lowest rung is too much: it stands one step below.
+    limited: bool,
+    /// When a step was climbed, and the estimate at that time.
     climbed: Option<(Duration, u64)>,
     climb_after: Duration,
     wait: Duration,
@@ -42,6 +44,7 @@ impl Ladder {
         Self {
             narrow_since: None,
             good_since: None,
+            limited: false,
             climbed: None,
             climb_after: Duration::ZERO,
             wait: FIRST_WAIT,
@@ -49,7 +52,7 @@ impl Ladder {
     }
 
     /// Chooses, some times a second. `bandwidth` is an estimate that does not rise far above what
-    /// is sent, in bits per second; so are `rates`, the highest first; `at` is the present rung.
+    /// is sent, in bits per second; so are `rates`, the highest rung first; `at` is the present one.
     pub(super) fn choose(
         &mut self,
         now: Duration,
@@ -61,11 +64,12 @@ impl Ladder {
         // With some room for retransmissions, and for what an encoder gives more at times.
         let carries = |rung: usize| bandwidth >= rate(rung) / 10 * 11;
         let lowest = rates.len().saturating_sub(1);
+        // Another picture may have taken the place of the one that was too much.
+        self.limited &= at == lowest;
         let tried = self
             .climbed
             .filter(|(at, _)| now.saturating_sub(*at) < TRIAL);
         let enough = tried.map_or(rate(at), |(_, before)| before.min(rate(at)));
-        let narrow = bandwidth < enough / 10 * 9;
         let since = |begun: &mut Option<Duration>, holds: bool| match holds {
             true => now.saturating_sub(*begun.get_or_insert(now)),
             false => {
@@ -73,24 +77,36 @@ impl Ladder {
                 Duration::ZERO
             }
         };
+        let narrow = !self.limited && bandwidth < enough / 10 * 9;
         let narrow_for = since(&mut self.narrow_since, narrow);
-        let good = at > 0 && (carries(at - 1) || bandwidth >= rate(at) / 10 * 13);
+        let good = match self.limited {
+            true => carries(lowest),
+            false => at > 0 && (carries(at - 1) || bandwidth >= rate(at) / 10 * 13),
+        };
         let good_for = since(&mut self.good_since, good);
+        let patience = match at == lowest && tried.is_none() {
+            true => LIMIT_AFTER,
+            false => DOWN_AFTER,
+        };
         let mut rung = at;
-        if narrow_for >= DOWN_AFTER && at < lowest {
+        if narrow && narrow_for >= patience {
+            self.limited = at == lowest;
             rung = (at + 1..lowest)
                 .find(|rung| carries(*rung))
                 .unwrap_or(lowest);
             self.fall(now);
         } else if good_for >= UP_AFTER && now >= self.climb_after {
-            rung = at - 1;
+            rung = match self.limited {
+                true => at,
+                false => at - 1,
+            };
+            self.limited = false;
             self.climbed = Some((now, bandwidth));
             self.good_since = None;
         }
-        let limit = narrow && at == lowest && narrow_for >= LIMIT_AFTER;
         Choice {
             rung,
-            limit: limit.then_some(bandwidth / 10 * 9),
+            limit: self.limited.then_some(bandwidth / 10 * 9),
         }
     }
 
@@ -113,6 +129,7 @@ mod tests {
 
     const RATES: [u64; 3] = [1_500_000, 500_000, 150_000];
     const TICK: u64 = 250;
+    const LEAST: u64 = 20_000;
 
     /// A line that carries so much, as an estimator sees it: capped by what is sent, slow to rise,
     /// quick to fall.
@@ -123,6 +140,8 @@ mod tests {
         estimate: u64,
         moves: Vec<(u64, usize)>,
         limit: Option<u64>,
+        /// Ticks at which more was sent than the line carries.
+        overloaded: u64,
     }
 
     impl Line {
@@ -131,9 +150,10 @@ mod tests {
                 ladder: Ladder::new(),
                 now: 0,
                 at: 0,
-                estimate: 4_000_000,
+                estimate: 50_000_000,
                 moves: Vec::new(),
                 limit: None,
+                overloaded: 0,
             }
         }
 
@@ -145,9 +165,10 @@ mod tests {
                     // And lower each time as long as the queue does not get shorter.
                     true => (self.estimate / 10 * 9)
                         .min(capacity / 100 * 85)
-                        .max(100_000),
-                    false => (self.estimate / 50 * 51).min(sent / 2 * 3).max(100_000),
+                        .max(LEAST),
+                    false => (self.estimate / 50 * 51).min(sent / 2 * 3).max(LEAST),
                 };
+                self.overloaded += u64::from(sent > capacity);
                 let now = Duration::from_millis(self.now);
                 let choice = self.ladder.choose(now, self.estimate, &RATES, self.at);
                 if choice.rung != self.at {
@@ -211,8 +232,32 @@ mod tests {
     fn below_the_lowest_rung_there_is_a_limit_until_it_fits_again() {
         let mut line = Line::new();
         line.carry(60_000, 10);
-        assert_eq!((line.at, line.limit), (2, Some(90_000)));
-        line.carry(400_000, 5);
+        assert_eq!(line.at, 2);
+        assert!(line.limit.is_some_and(|limit| limit < 60_000), "{:?}", line.limit);
+        line.carry(400_000, 30);
         assert_eq!(line.limit, None);
+    }
+
+    #[test]
+    fn a_line_just_below_the_lowest_rung_is_not_overloaded_again_and_again() {
+        for capacity in [60_000, 100_000, 120_000, 135_000, 145_000] {
+            let mut line = Line::new();
+            line.carry(capacity, 10);
+            line.overloaded = 0;
+            line.carry(capacity, 300);
+            let share = line.overloaded as f64 / (300_000 / TICK) as f64;
+            assert!(share < 0.15, "{capacity}: {share}");
+        }
+    }
+
+    #[test]
+    fn a_ladder_of_many_megabits_is_not_left_on_a_good_line() {
+        let rates = [12_000_000, 4_000_000];
+        let mut ladder = Ladder::new();
+        for tick in 0..100 {
+            let now = Duration::from_millis(tick * TICK);
+            let estimate = 50_000_000.min(rates[0] / 2 * 3);
+            assert_eq!(ladder.choose(now, estimate, &rates, 0).rung, 0);
+        }
     }
 }

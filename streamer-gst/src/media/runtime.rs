@@ -22,7 +22,7 @@ const EVENT_QUEUE: usize = 4096;
 /// The running media half. Dropping it ends everything, too, but does not wait.
 pub struct MediaHandle {
     // Callbacks of GStreamer send here and must never block, so the queue has no bound; what they
-    // send is bounded by their rate: frames do not pass, and nobody but us starts them.
+    // send is bounded by their rate: frames do not pass, and a viewer's wishes only now and then.
     inputs: Sender<Input>,
     snapshot: Arc<Mutex<Snapshot>>,
     _watch: Watch,
@@ -220,6 +220,7 @@ impl Media for MediaHandle {
                     "state": stream.state,
                     "viewers": stream.viewers,
                     "resting": snapshot.resting.get(&stream.name),
+                    "watching": snapshot.watching.get(&stream.name),
                 })
             })
             .collect();

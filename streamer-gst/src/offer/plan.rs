@@ -111,6 +111,8 @@ impl Offer {
                 .collect();
             let _ = write!(sdp, "a=group:BUNDLE {}\r\n", mids.join(" "));
         }
+        // An engine has one estimate for a viewer, and takes it to be that of one line.
+        let one_transport = self.bundle.is_some() || chosen.len() == 1;
         let mut tracks = Vec::new();
         for (position, (index, output, codec)) in chosen.iter().enumerate() {
             let transport = self.answered_transport(*index).ok_or_else(|| {
@@ -119,9 +121,10 @@ impl Offer {
                     self.sections[*index].label(*index)
                 ))
             })?;
+            let has_rungs = !rungs(available, codec.codec).is_empty();
             let transport_cc = self.sections[*index]
                 .transport_cc
-                .filter(|_| codec.transport_cc && !rungs(available, codec.codec).is_empty());
+                .filter(|_| codec.transport_cc && has_rungs && one_transport);
             write_section(&mut sdp, &self.sections[*index], codec, transport);
             if let Some(id) = transport_cc {
                 let payload = codec.payload;

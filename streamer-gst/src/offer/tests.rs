@@ -203,6 +203,18 @@ fn a_line_is_measured_where_there_are_rungs_and_the_offer_allows_it() {
     assert_eq!(measured(FIREFOX, &several(Codec::Vp8)), Some(7));
     assert_eq!(measured(CHROMIUM, &several(Codec::Vp8)[..1]), None);
     assert_eq!(measured(BARESIP, &several(Codec::Vp8)), None);
+    // With a transport for each of two m-lines there are two lines to measure.
+    let apart: String = CHROMIUM
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with("a=group:"))
+        .collect();
+    let mut with_sound = several(Codec::Vp8).to_vec();
+    with_sound.push(Available {
+        output: "audio".to_owned(),
+        codec: Codec::Opus,
+    });
+    assert_eq!(measured(&apart, &several(Codec::Vp8)), Some(4));
+    assert_eq!(measured(&apart, &with_sound), None);
     let unasked = CHROMIUM.replace("96 transport-cc", "96 goog-remb");
     assert_eq!(measured(&unasked, &several(Codec::Vp8)), None);
     assert!(rungs(&several(Codec::Opus), Codec::Opus).is_empty());

@@ -148,10 +148,14 @@ impl Server {
                 now.threads <= before.threads && now.descriptors <= before.descriptors
             });
             if empty && (given_back || before.is_none() && still.elapsed() > STILL) {
-                break;
+                return Ok(last);
             }
             thread::sleep(LOOK);
         }
+        if !self.is_empty()? {
+            return Err(format!("{} keeps viewers that are gone", self.name).into());
+        }
+        // More than before: whether that is too much is judged at the end.
         Ok(last)
     }
 

@@ -71,14 +71,19 @@ fn main() -> Result<()> {
         pairs.push(pair);
     }
     println!();
-    for verdict in report::verdicts(&pairs) {
+    let verdicts = report::verdicts(&pairs);
+    for verdict in &verdicts {
         println!("{}", verdict.line());
     }
     if let Some(figures) = env::var_os("RUSTICAST_FIGURES") {
         report::keep(&pairs, figures.as_ref())?;
     }
     println!("\n{}", directory.join("media.json").display());
-    Ok(())
+    let missed = verdicts.iter().filter(|verdict| !verdict.is_kept()).count();
+    match missed {
+        0 => Ok(()),
+        missed => Err(format!("{missed} of {} promises are missed", verdicts.len()).into()),
+    }
 }
 
 /// Numbers of viewers, and of rounds.

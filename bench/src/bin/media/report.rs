@@ -149,11 +149,12 @@ impl Verdict {
         let Self {
             found, limit, unit, ..
         } = self;
-        let verdict = if self.kept() { "kept" } else { "missed" };
+        let verdict = if self.is_kept() { "kept" } else { "missed" };
         format!("{found:.2}{unit} (at most {limit}{unit}): {verdict}")
     }
 
-    fn kept(&self) -> bool {
+    /// Whether what was found is within the limit.
+    pub fn is_kept(&self) -> bool {
         self.found <= self.limit
     }
 }

@@ -31,7 +31,8 @@ impl Hub {
                     let (name, rate) = &rungs[choice.rung];
                     tracing::debug!(viewer = %id, bandwidth, rung = name, rate, "another rung");
                     output.clone_from(name);
-                    self.dirty |= stream.wake(now, name);
+                    stream.wake(now, name);
+                    self.dirty = true;
                     let keyframe = stream.fanout.change(now, *id, name);
                     stream.force(keyframe, name);
                 }

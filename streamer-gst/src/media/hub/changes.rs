@@ -129,6 +129,7 @@ impl Hub {
 
     /// Starts the pipeline that is to follow, as soon as there is room for it.
     pub(super) fn start_next(&mut self, now: Duration, index: usize) {
+        let id = self.next_source();
         let stream = &mut self.streams[index];
         let Some(next) = &mut stream.next else {
             return;
@@ -136,8 +137,6 @@ impl Hub {
         if next.attempt.is_some() || stream.pipelines >= MAX_PIPELINES {
             return;
         }
-        self.last_source += 1;
-        let id = SourceId(self.last_source);
         next.attempt = Some(Attempt {
             id,
             source: None,

@@ -146,6 +146,8 @@ pub(in crate::media) struct Snapshot {
     pub(in crate::media) encoders: BTreeMap<String, usize>,
     /// By stream: the outputs that rest.
     pub(in crate::media) resting: BTreeMap<String, Vec<String>>,
+    /// Viewers of each output, by stream.
+    pub(in crate::media) watching: BTreeMap<String, BTreeMap<String, usize>>,
 }
 
 /// The parts a hub works with.
@@ -448,6 +450,16 @@ impl Hub {
         let listed = self.streams.iter().filter(|stream| stream.listed);
         let resting = listed.clone().map(|s| (s.name.clone(), s.resting()));
         let resting = resting.collect();
+        let mut watching: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+        for viewer in self.viewers.values() {
+            if let ViewerState::Playing { outputs, .. } = &viewer.state {
+                let stream = self.streams[viewer.stream].name.clone();
+                let watching = watching.entry(stream).or_default();
+                for output in outputs {
+                    *watching.entry(output.clone()).or_default() += 1;
+                }
+            }
+        }
         let mut streams: Vec<StreamInfo> = listed.map(|stream| stream.info(capacity)).collect();
         streams.sort_by(|one, other| one.name.cmp(&other.name));
         let snapshot = Snapshot {
@@ -455,6 +467,7 @@ impl Hub {
             viewers: self.viewers.len(),
             encoders,
             resting,
+            watching,
         };
         *self
             .parts

@@ -225,7 +225,8 @@ impl Stream {
     }
 
     /// The rungs that a viewer of this output can be moved between, and what they take in bits per
-    /// second, the highest first. None as long as that is not known of all.
+    /// second, in the file's order, which is that of their size: at times a still picture takes
+    /// less than a lively one that is smaller. None as long as the rate of one is not known.
     pub(super) fn rungs(&self, output: &str) -> Vec<(String, u64)> {
         let Some(codec) = self.codecs.get(output) else {
             return Vec::new();
@@ -233,9 +234,7 @@ impl Stream {
         let available = self.available();
         let rated = |rung: &Available| Some((rung.output.clone(), self.fanout.rate(&rung.output)?));
         let rungs = rungs(&available, *codec).into_iter().map(rated);
-        let mut rungs: Vec<_> = rungs.collect::<Option<_>>().unwrap_or_default();
-        rungs.sort_by_key(|(_, rate)| std::cmp::Reverse(*rate));
-        rungs
+        rungs.collect::<Option<_>>().unwrap_or_default()
     }
 
     pub(super) fn picture_output(&self) -> Option<String> {

@@ -4,7 +4,7 @@ use super::stream::{Held, Place};
 use super::*;
 
 impl Hub {
-    fn next_source(&mut self) -> SourceId {
+    pub(super) fn next_source(&mut self) -> SourceId {
         self.last_source += 1;
         SourceId(self.last_source)
     }

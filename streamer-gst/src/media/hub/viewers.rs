@@ -245,8 +245,9 @@ impl Hub {
         } else {
             SILENCE_LIMIT
         };
+        self.dirty = true;
         for output in &outputs {
-            self.dirty |= stream.wake(now, output);
+            stream.wake(now, output);
             let keyframe = stream
                 .fanout
                 .join(now, id, output, stream.keyframes(output));
