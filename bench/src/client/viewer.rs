@@ -1,5 +1,4 @@
-//! One WebRTC receiver on a socket of its own. It offers NACK and retransmission, and no
-//! transport-wide congestion control.
+//! One WebRTC receiver on a socket of its own. It offers NACK and retransmission.
 
 use std::io::IoSliceMut;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -44,12 +43,14 @@ pub struct Viewer {
 
 impl Viewer {
     /// Makes one and asks for the server's SDP. A certificate of its own takes a while to make
-    /// and would be the client's time, not the server's.
+    /// and would be the client's time, not the server's. With `transport_cc` it offers feedback on
+    /// each packet, too, so that the server can measure the line.
     pub fn join(
         number: usize,
         address: IpAddr,
         door: Door,
         certificate: DtlsCert,
+        transport_cc: bool,
         mailbox: &Mailbox,
     ) -> Result<Self> {
         let socket = UdpSocket::bind((address, 0))?;
@@ -58,7 +59,7 @@ impl Viewer {
         setsockopt(&socket, sockopt::RcvBuf, &BUFFER)?;
         let local = socket.local_addr()?;
         let now = Instant::now();
-        let mut rtc = config(certificate).build(now);
+        let mut rtc = config(certificate, transport_cc).build(now);
         rtc.add_local_candidate(Candidate::host(local, "udp")?);
         let (mut offer, mut pending) = (String::new(), None);
         if !door.offers() {
@@ -188,8 +189,8 @@ impl AsFd for Viewer {
     }
 }
 
-/// VP8 and Opus, with the features that both servers have.
-fn config(certificate: DtlsCert) -> RtcConfig {
+/// VP8 and Opus, with the features that both servers have, or one more.
+fn config(certificate: DtlsCert, transport_cc: bool) -> RtcConfig {
     let params = |media: Media, codec, resend: Option<u8>, channels, format| {
         let spec = CodecSpec {
             codec,
@@ -199,7 +200,7 @@ fn config(certificate: DtlsCert) -> RtcConfig {
         };
         let mut params =
             PayloadParams::new(media.payload_type().into(), resend.map(Pt::from), spec);
-        params.set_fb_transport_cc(false);
+        params.set_fb_transport_cc(transport_cc && media == Media::Video);
         params.set_fb_remb(false);
         params
     };
@@ -213,6 +214,9 @@ fn config(certificate: DtlsCert) -> RtcConfig {
         .set_dtls_cert(certificate)
         .clear_extension_map()
         .set_extension(4, Extension::RtpMid);
+    if transport_cc {
+        config = config.set_extension(3, Extension::TransportSequenceNumber);
+    }
     *config.codec_config() = CodecConfig::new_from_payload_params(vec![
         params(
             Media::Video,

@@ -163,9 +163,7 @@ mod tests {
                 let sent = RATES[self.at].min(self.limit.unwrap_or(u64::MAX));
                 self.estimate = match sent > capacity {
                     // And lower each time as long as the queue does not get shorter.
-                    true => (self.estimate / 10 * 9)
-                        .min(capacity / 100 * 85)
-                        .max(LEAST),
+                    true => (self.estimate / 10 * 9).min(capacity / 100 * 85).max(LEAST),
                     false => (self.estimate / 50 * 51).min(sent / 2 * 3).max(LEAST),
                 };
                 self.overloaded += u64::from(sent > capacity);
@@ -233,7 +231,11 @@ mod tests {
         let mut line = Line::new();
         line.carry(60_000, 10);
         assert_eq!(line.at, 2);
-        assert!(line.limit.is_some_and(|limit| limit < 60_000), "{:?}", line.limit);
+        assert!(
+            line.limit.is_some_and(|limit| limit < 60_000),
+            "{:?}",
+            line.limit
+        );
         line.carry(400_000, 30);
         assert_eq!(line.limit, None);
     }

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bench::Result;
+use bench::card::CARD;
 use bench::process::Usage;
 
 use crate::growth::Growth;
@@ -63,7 +64,7 @@ fn main() -> Result<()> {
         return Err(format!("{WARM_UP} joins are for warm-up, then they come by {ROUND}").into());
     }
     let servers = [
-        Server::streamer(&[], &programs, &directory, address)?,
+        Server::streamer(&[], &programs, &directory, address, CARD)?,
         Server::bare(&directory, address)?,
     ];
     let mut sides = servers.map(|server| Side {
@@ -71,7 +72,8 @@ fn main() -> Result<()> {
         growth: Growth::default(),
         at_rest: Vec::new(),
     });
-    let mut visitors = Visitors::new(address)?;
+    // What measures a line is nothing that a bare webrtcbin has.
+    let mut visitors = Visitors::new(address, false)?;
     let start = Instant::now();
     for join in 0..joins {
         for side in &mut sides {

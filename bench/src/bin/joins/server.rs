@@ -9,7 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bench::Result;
-use bench::card::CARD;
 use bench::client::http;
 use bench::process::{Process, Usage};
 
@@ -47,16 +46,18 @@ enum Notices {
 }
 
 impl Server {
-    /// Our three programs; the streamer is run by another program where there is one.
+    /// Our three programs with this stream; the streamer is run by another program where there is
+    /// one.
     pub fn streamer(
         runner: &[String],
         programs: &Path,
         directory: &Path,
         address: IpAddr,
+        card: &str,
     ) -> Result<Self> {
         let pipelines = directory.join("joins");
         fs::create_dir_all(&pipelines)?;
-        fs::write(pipelines.join("bench.launch"), CARD)?;
+        fs::write(pipelines.join("bench.launch"), card)?;
         let start =
             |name: &str, arguments: &[&str]| start(&programs.join(name), arguments, directory);
         let (signaling, ready) = start("signaling", &["--listen", "127.0.0.1:0"])?;

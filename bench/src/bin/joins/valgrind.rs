@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bench::Result;
+use bench::card::LADDER;
 
 use crate::server::Server;
 use crate::visitor::Visitors;
@@ -14,7 +15,7 @@ use crate::visitor::Visitors;
 const FAREWELL: Duration = Duration::from_secs(120);
 /// Joins that may fail: while valgrind translates what they run for the first time, they take longer
 /// than the streamer lets them.
-const MOST_FAILED: u32 = 10;
+const MOST_FAILED: u32 = 20;
 /// What GLib says about itself, from its package of headers.
 const SUPPRESSIONS: &str = "/usr/share/glib-2.0/valgrind/glib.supp";
 /// How valgrind says that it found something.
@@ -39,8 +40,9 @@ pub fn run(joins: u32, programs: &Path, directory: &Path, address: IpAddr) -> Re
     if Path::new(SUPPRESSIONS).exists() {
         runner.push(format!("--suppressions={SUPPRESSIONS}"));
     }
-    let mut server = Server::streamer(&runner, programs, directory, address)?;
-    let mut visitors = Visitors::new(address)?;
+    // With all that a viewer can have: rungs, and what measures its line.
+    let mut server = Server::streamer(&runner, programs, directory, address, LADDER)?;
+    let mut visitors = Visitors::new(address, true)?;
     let (mut done, mut failed) = (0, 0);
     while done < joins {
         match visitors.join(server.http) {

@@ -25,6 +25,7 @@ const SOCKET: u64 = 1;
 /// Makes viewers.
 pub struct Visitors {
     address: IpAddr,
+    transport_cc: bool,
     certificate: DtlsCert,
     epoll: Epoll,
     mailbox: Mailbox,
@@ -39,8 +40,8 @@ pub struct Visitor {
 }
 
 impl Visitors {
-    /// With sockets on this address.
-    pub fn new(address: IpAddr) -> Result<Self> {
+    /// With sockets on this address, and with feedback on each packet if wanted.
+    pub fn new(address: IpAddr, transport_cc: bool) -> Result<Self> {
         let provider = crypto::from_feature_flags();
         provider.install_process_default();
         let provider = crypto::from_feature_flags().dtls_provider;
@@ -50,6 +51,7 @@ impl Visitors {
         epoll.add(mailbox.bell(), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         Ok(Self {
             address,
+            transport_cc,
             certificate: certificate.ok_or("no certificate could be made")?,
             epoll,
             mailbox,
@@ -61,7 +63,14 @@ impl Visitors {
     pub fn join(&mut self, http: SocketAddr) -> Result<Visitor> {
         let door = Door::open(Kind::Rusticast, http)?;
         let certificate = self.certificate.clone();
-        let mut viewer = Viewer::join(0, self.address, door, certificate, &self.mailbox)?;
+        let mut viewer = Viewer::join(
+            0,
+            self.address,
+            door,
+            certificate,
+            self.transport_cc,
+            &self.mailbox,
+        )?;
         // Forgotten with the socket.
         self.epoll
             .add(&viewer, EpollEvent::new(EpollFlags::EPOLLIN, SOCKET))?;

@@ -96,6 +96,7 @@ impl Client {
             self.join.address,
             door,
             self.certificate.clone(),
+            false,
             &self.mailbox,
         )?;
         let event = EpollEvent::new(EpollFlags::EPOLLIN, number as u64);
