@@ -320,9 +320,10 @@ fn a_full_streamer_and_a_missing_stream_are_said_in_plain_words() {
     let system = Setup::new(&["test"])
         .streamer(&["--max-viewers", "1"])
         .start();
+    // Before the offer, whose place is given away when it has not connected for 5 seconds.
+    let browser = Browser::launch(Kind::Chromium);
     let first = whep::call(system.http(), "test", &whep::recorded("chromium")).unwrap();
     assert_eq!(first.status, 201);
-    let browser = Browser::launch(Kind::Chromium);
     let full = watch(&browser, &system, "test");
     full.says(page::STATUS, "as many viewers as it can take", seconds(10));
     let missing = watch(&browser, &system, "nowhere");
