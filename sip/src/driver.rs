@@ -7,10 +7,11 @@
 )]
 
 use bytes::Bytes;
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
@@ -47,11 +48,44 @@ pub trait Role: Send {
     fn is_drained(&self) -> bool;
 }
 
+/// Which way a datagram went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// It came from the peer.
+    In,
+    /// It goes to the peer.
+    Out,
+}
+
+/// A datagram that passed the socket.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    /// When it was read, or was going to be sent.
+    pub time: SystemTime,
+    /// Which way.
+    pub way: Way,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// This end: where the socket is bound or, when that is every address, where others reach it.
+    pub local: SocketAddr,
+    /// What it holds.
+    pub payload: Bytes,
+}
+
+/// Sees every datagram that passes a socket, those that are no SIP as well, and before the peer
+/// does, so that no answer seems to come first; of one that the system then refuses nobody else
+/// will hear. It is called by the task of the socket, so it must be quick and never wait.
+pub trait Tap: fmt::Debug + Send + Sync {
+    /// One has passed.
+    fn handle_datagram(&mut self, datagram: &Datagram);
+}
+
 /// A bound socket, not yet running.
 #[derive(Debug)]
 pub struct Socket {
     socket: UdpSocket,
     local: SocketAddr,
+    tap: Option<Box<dyn Tap>>,
 }
 
 impl Socket {
@@ -69,7 +103,18 @@ impl Socket {
         socket.bind(&address.into())?;
         let socket = UdpSocket::from_std(socket.into())?;
         let local = socket.local_addr()?;
-        Ok(Socket { socket, local })
+        Ok(Socket {
+            socket,
+            local,
+            tap: None,
+        })
+    }
+
+    /// The same socket with this one looking on.
+    #[must_use]
+    pub fn with_tap(mut self, tap: Box<dyn Tap>) -> Self {
+        self.tap = Some(tap);
+        self
     }
 
     /// The address it is bound to.
@@ -93,18 +138,19 @@ impl Socket {
     /// # Errors
     /// When the socket cannot be read any more.
     pub async fn run<R: Role>(
-        self,
+        mut self,
         mut endpoint: Endpoint,
         mut role: R,
         mut commands: mpsc::Receiver<R::Command>,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let mut buffer = vec![0; usize::from(u16::MAX)];
+        let local = self.here(&endpoint);
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ending: Option<Instant> = None;
         let mut commands_open = true;
         loop {
-            self.drain(&mut endpoint, &mut role).await;
+            self.drain(&mut endpoint, &mut role, local).await;
             if ending.is_some_and(|limit| role.is_drained() || limit <= Instant::now()) {
                 return Ok(());
             }
@@ -117,6 +163,15 @@ impl Socket {
                     Ok((length, source)) => {
                         let data = Bytes::copy_from_slice(&buffer[..length]);
                         log("from", source, &data);
+                        if let Some(tap) = &mut self.tap {
+                            tap.handle_datagram(&Datagram {
+                                time: SystemTime::now(),
+                                way: Way::In,
+                                peer: source,
+                                local,
+                                payload: data.clone(),
+                            });
+                        }
                         endpoint.handle_datagram(Instant::now(), source, data);
                     }
                     Err(error) if is_passing(&error) => {}
@@ -142,14 +197,31 @@ impl Socket {
         }
     }
 
+    /// This end of what passes.
+    fn here(&self, endpoint: &Endpoint) -> SocketAddr {
+        if self.local.ip().is_unspecified() {
+            return endpoint.local();
+        }
+        self.local
+    }
+
     /// Hands events to the role and datagrams to the socket until neither is left.
-    async fn drain<R: Role>(&self, endpoint: &mut Endpoint, role: &mut R) {
+    async fn drain<R: Role>(&mut self, endpoint: &mut Endpoint, role: &mut R, local: SocketAddr) {
         loop {
             while let Some(event) = endpoint.poll_event() {
                 role.handle_event(Instant::now(), event, endpoint);
             }
             while let Some(transmit) = endpoint.poll_transmit() {
                 log("to", transmit.destination, &transmit.payload);
+                if let Some(tap) = &mut self.tap {
+                    tap.handle_datagram(&Datagram {
+                        time: SystemTime::now(),
+                        way: Way::Out,
+                        peer: transmit.destination,
+                        local,
+                        payload: transmit.payload.clone(),
+                    });
+                }
                 let sent = self.socket.send_to(&transmit.payload, transmit.destination);
                 // A datagram that cannot be sent is a datagram lost: timers see to it.
                 if let Err(error) = sent.await {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sip::driver::{Role, Socket};
+use sip::driver::{Datagram, Role, Socket, Tap, Way};
 use sip::{Endpoint, Event, Method, NameAddr, Request, Response, StatusCode, Uri};
 use tokio::sync::{mpsc, oneshot};
 
@@ -130,6 +130,61 @@ async fn commands_are_answered_and_shutdown_waits_for_the_goodbye() {
         .unwrap()
         .unwrap()
         .unwrap();
+}
+
+/// Passes on what it sees.
+#[derive(Debug)]
+struct Witness(mpsc::UnboundedSender<Datagram>);
+
+impl Tap for Witness {
+    fn handle_datagram(&mut self, datagram: &Datagram) {
+        let _ = self.0.send(datagram.clone());
+    }
+}
+
+#[tokio::test]
+async fn a_tap_sees_what_comes_and_what_is_sent() {
+    let socket = Socket::bind(([0, 0, 0, 0], 0).into()).unwrap();
+    let here = SocketAddr::from(([127, 0, 0, 1], socket.local().port()));
+    let endpoint = socket.endpoint_at(here);
+    let (witness, mut seen) = mpsc::unbounded_channel();
+    let socket = socket.with_tap(Box::new(Witness(witness)));
+    let (_keep, commands) = mpsc::channel(1);
+    let server = tokio::spawn(socket.run(endpoint, Answers, commands, std::future::pending()));
+
+    let client = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let peer = client.local_addr().unwrap();
+    let (from, to) = (NameAddr::new(Uri::at(None, peer)), Uri::at(None, here));
+    let mut options = Request::new(
+        Method::Options,
+        to.clone(),
+        from,
+        NameAddr::new(to),
+        "tap",
+        1,
+    );
+    let via = sip::Via::udp(peer, "z9hG4bKtap");
+    options.headers.push_front(sip::Name::Via, &via.to_string());
+    let asked = options.to_bytes();
+    for sent in [&b"nonsense"[..], &asked] {
+        client.send_to(sent, here).await.unwrap();
+    }
+    let mut answer = vec![0; 4096];
+    let (length, _) = client.recv_from(&mut answer).await.unwrap();
+    let expected = [
+        (Way::In, &b"nonsense"[..]),
+        (Way::In, &asked),
+        (Way::Out, &answer[..length]),
+    ];
+    let mut last = std::time::SystemTime::UNIX_EPOCH;
+    for (way, payload) in expected {
+        let datagram = seen.recv().await.unwrap();
+        assert_eq!((datagram.way, &datagram.payload[..]), (way, payload));
+        assert_eq!((datagram.peer, datagram.local), (peer, here));
+        assert!(datagram.time >= last);
+        last = datagram.time;
+    }
+    server.abort();
 }
 
 #[tokio::test]
