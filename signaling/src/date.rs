@@ -8,38 +8,65 @@ pub(crate) fn date(time: SystemTime) -> String {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
-    let seconds = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let (mut year, mut day) = (1970, days);
-    loop {
-        let length = if is_leap(year) { 366 } else { 365 };
-        if day < length {
-            break;
-        }
-        day -= length;
-        year += 1;
-    }
-    let february = if is_leap(year) { 29 } else { 28 };
-    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 0;
-    while day >= lengths[month] {
-        day -= lengths[month];
-        month += 1;
-    }
+    let at = Calendar::new(time);
     // Seven days a week: the remainder fits into any integer.
-    let weekday = DAYS[(days % 7) as usize];
+    let weekday = DAYS[(at.days % 7) as usize];
     format!(
-        "{weekday}, {:02} {} {year} {:02}:{:02}:{:02} GMT",
-        day + 1,
-        MONTHS[month],
-        second / 3600,
-        second / 60 % 60,
-        second % 60
+        "{weekday}, {:02} {} {} {:02}:{:02}:{:02} GMT",
+        at.day,
+        MONTHS[at.month],
+        at.year,
+        at.second / 3600,
+        at.second / 60 % 60,
+        at.second % 60
     )
+}
+
+/// A time as calendars and clocks of UTC show it.
+struct Calendar {
+    /// Since 1970.
+    days: u64,
+    year: u64,
+    /// From 0.
+    month: usize,
+    /// From 1.
+    day: u64,
+    /// Of the day.
+    second: u64,
+}
+
+impl Calendar {
+    fn new(time: SystemTime) -> Self {
+        let seconds = time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let (mut year, mut day) = (1970, days);
+        loop {
+            let length = if is_leap(year) { 366 } else { 365 };
+            if day < length {
+                break;
+            }
+            day -= length;
+            year += 1;
+        }
+        let february = if is_leap(year) { 29 } else { 28 };
+        let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        let mut month = 0;
+        while day >= lengths[month] {
+            day -= lengths[month];
+            month += 1;
+        }
+        Calendar {
+            days,
+            year,
+            month,
+            day: day + 1,
+            second,
+        }
+    }
 }
 
 #[cfg(test)]
