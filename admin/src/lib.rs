@@ -12,9 +12,10 @@
 //! | `/ready` | 200 when the role can do its work, else 503 |
 //! | `/metrics` | numeric leaves of the state, Prometheus text format |
 //! | `/api/state` | the state, with `process` added |
+//! | any other | a document of the role, if it has one there |
 //!
-//! With a token, out of a file, `/metrics` and `/api/…` want `Authorization: Bearer TOKEN`; `/health` and
-//! `/ready` tell nothing worth hiding and stay open for load balancers.
+//! With a token, out of a file, all of them want `Authorization: Bearer TOKEN`, except `/health` and
+//! `/ready`, which tell nothing worth hiding and stay open for load balancers.
 
 mod metrics;
 mod process;
@@ -55,6 +56,23 @@ pub trait Source: Send + Sync + 'static {
         let _ = path;
         None
     }
+
+    /// What there is at a path beyond those of every role. Percent-encoding has been undone, so a
+    /// name in it may hold anything, slashes included. Who asks for plain text is looked for under
+    /// the same path with `.txt` at its end first.
+    fn document(&self, path: &str) -> Option<Document> {
+        let _ = path;
+        None
+    }
+}
+
+/// Something to read that is no number, as [`Source::document`] gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// What it is, for the header Content-Type.
+    pub media_type: &'static str,
+    /// Its content.
+    pub body: Vec<u8>,
 }
 
 /// The answer to [`Source::ready`], once it is known.

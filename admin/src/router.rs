@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
@@ -18,6 +18,7 @@ pub(crate) fn router(source: Arc<dyn Source>, token: Option<String>) -> Router {
     Router::new()
         .route("/metrics", get(show_metrics))
         .route("/api/state", get(show_state))
+        .route("/{*path}", get(show_document))
         .route_layer(middleware::from_fn_with_state(token, authorize))
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(show_ready))
@@ -42,6 +43,36 @@ async fn show_metrics(State(source): State<Arc<dyn Source>>) -> Response {
 
 async fn show_state(State(source): State<Arc<dyn Source>>) -> Json<Value> {
     Json(full_state(source.as_ref()))
+}
+
+async fn show_document(
+    State(source): State<Arc<dyn Source>>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let path = format!("/{path}");
+    let text = if wants_text(&headers) {
+        source.document(&format!("{path}.txt"))
+    } else {
+        None
+    };
+    match text.or_else(|| source.document(&path)) {
+        Some(document) => {
+            let content_type = [(header::CONTENT_TYPE, document.media_type)];
+            (content_type, document.body).into_response()
+        }
+        None => (StatusCode::NOT_FOUND, "there is nothing here\n").into_response(),
+    }
+}
+
+/// True when Accept names plain text. A preference beyond that is for nobody who uses this.
+fn wants_text(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter();
+    let mut kinds = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|kind| kind.split(';').next());
+    kinds.any(|kind| kind.trim().eq_ignore_ascii_case("text/plain"))
 }
 
 fn full_state(source: &dyn Source) -> Value {

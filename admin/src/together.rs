@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::{Metric, Ready, Source};
+use crate::{Document, Metric, Ready, Source};
 
 /// Sources by name. Each state is a field of the whole, so metrics are called as they are when
-/// the role has a server of its own; ready is who is ready in every part.
+/// the role has a server of its own; ready is who is ready in every part; a document is that of
+/// the first part that has one.
 pub struct Together(pub Vec<(&'static str, Arc<dyn Source>)>);
 
 impl Source for Together {
@@ -33,5 +34,10 @@ impl Source for Together {
         let (name, rest) = path.split_once('/')?;
         let (_, source) = self.0.iter().find(|(known, _)| *known == name)?;
         source.describe(rest)
+    }
+
+    fn document(&self, path: &str) -> Option<Document> {
+        let mut sources = self.0.iter();
+        sources.find_map(|(_, source)| source.document(path))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use admin::{Error, Kind, Metric, Ready, Server, Source, Together};
+use admin::{Document, Error, Kind, Metric, Ready, Server, Source, Together};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,6 +32,16 @@ impl Source for Role {
     fn describe(&self, path: &str) -> Option<Metric> {
         let (help, kind) = ("Calls.", Kind::Gauge);
         (path == "calls").then_some(Metric { help, kind })
+    }
+
+    fn document(&self, path: &str) -> Option<Document> {
+        let media_type = match path.strip_prefix("/papers/")? {
+            "a/b c.txt" => "text/plain",
+            "a/b c" | "lone" => "application/json",
+            _ => return None,
+        };
+        let body = path.as_bytes().to_vec();
+        Some(Document { media_type, body })
     }
 }
 
@@ -110,7 +120,7 @@ async fn metrics_show_the_same_numbers() {
 #[tokio::test]
 async fn numbers_want_the_token_but_health_does_not() {
     let running = start(Some("letmein")).await;
-    for path in ["/metrics", "/api/state"] {
+    for path in ["/metrics", "/api/state", "/papers/lone"] {
         assert_eq!(get(running.addr, path, "").await.0, 401);
         assert_eq!(
             get(running.addr, path, "Authorization: Bearer letmei\r\n")
@@ -132,6 +142,32 @@ async fn numbers_want_the_token_but_health_does_not() {
         );
     }
     assert_eq!(get(running.addr, "/health", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_roles_documents_are_found_by_their_decoded_path() {
+    let running = start(None).await;
+    let shown = get(running.addr, "/papers/a%2Fb%20c", "").await;
+    assert_eq!(shown, (200, "/papers/a/b c".to_owned()));
+    for path in ["/papers/a", "/papers", "/papers/", "/", "/papers/%ff"] {
+        let (status, _) = get(running.addr, path, "").await;
+        assert!([400, 404].contains(&status), "{path}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_plain_text_gets_the_document_of_that_ending() {
+    let running = start(None).await;
+    let text = "Accept: application/xml;q=0.1, Text/Plain; q=0.5\r\n";
+    for (path, accept, found) in [
+        ("/papers/a/b%20c", text, "/papers/a/b c.txt"),
+        ("/papers/a/b%20c", "Accept: */*\r\n", "/papers/a/b c"),
+        ("/papers/a/b%20c.txt", "", "/papers/a/b c.txt"),
+        ("/papers/lone", text, "/papers/lone"),
+    ] {
+        let shown = get(running.addr, path, accept).await;
+        assert_eq!(shown, (200, found.to_owned()), "{path} {accept}");
+    }
 }
 
 #[tokio::test]
@@ -192,6 +228,8 @@ async fn roles_together_are_ready_when_all_are_and_keep_the_names_of_their_metri
     let (_, state) = get(addr, "/api/state", "").await;
     let state: Value = serde_json::from_str(&state).unwrap();
     assert_eq!(state["other"]["calls"], 3);
+    assert_eq!(get(addr, "/papers/lone", "").await.0, 200);
+    assert_eq!(get(addr, "/papers/none", "").await.0, 404);
 }
 
 #[tokio::test]
