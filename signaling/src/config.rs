@@ -8,6 +8,9 @@ use sip::driver::check_advertised;
 
 use crate::error::Error;
 
+/// Calls that the ladder keeps unless told otherwise.
+const DEFAULT_LADDER: usize = 1000;
+
 /// Configuration of signaling: flag, else environment variable, else the settings file, else the default
 /// shown.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -57,6 +60,15 @@ pub struct Config {
     #[arg(long, value_name = "FILE", env = "RUSTICAST_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
 
+    /// Calls whose messages are kept in memory for operators, the latest ones; 0 keeps none
+    #[arg(
+        long,
+        value_name = "CALLS",
+        env = "RUSTICAST_LADDER",
+        default_value_t = DEFAULT_LADDER
+    )]
+    pub ladder: usize,
+
     /// Allow addresses beyond loopback although SIP has neither encryption nor passwords
     #[arg(long, env = "RUSTICAST_INSECURE")]
     pub insecure: bool,
@@ -71,6 +83,7 @@ impl Default for Config {
             data: PathBuf::from("data.xml"),
             admin: None,
             admin_token_file: None,
+            ladder: DEFAULT_LADDER,
             insecure: false,
         }
     }

@@ -1,4 +1,4 @@
-//! The header Date.
+//! Times as text: the header Date, and what operators read.
 
 use std::time::SystemTime;
 
@@ -22,6 +22,21 @@ pub(crate) fn date(time: SystemTime) -> String {
     )
 }
 
+/// RFC 3339 with microseconds, in UTC, as the log has it.
+pub(crate) fn timestamp(time: SystemTime) -> String {
+    let at = Calendar::new(time);
+    format!(
+        "{}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+        at.year,
+        at.month + 1,
+        at.day,
+        at.second / 3600,
+        at.second / 60 % 60,
+        at.second % 60,
+        at.microsecond
+    )
+}
+
 /// A time as calendars and clocks of UTC show it.
 struct Calendar {
     /// Since 1970.
@@ -33,14 +48,15 @@ struct Calendar {
     day: u64,
     /// Of the day.
     second: u64,
+    /// Of the second.
+    microsecond: u32,
 }
 
 impl Calendar {
     fn new(time: SystemTime) -> Self {
-        let seconds = time
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        let since = since.unwrap_or_default();
+        let seconds = since.as_secs();
         let (days, second) = (seconds / 86_400, seconds % 86_400);
         let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
         let (mut year, mut day) = (1970, days);
@@ -65,6 +81,7 @@ impl Calendar {
             month,
             day: day + 1,
             second,
+            microsecond: since.subsec_micros(),
         }
     }
 }
@@ -82,5 +99,11 @@ mod tests {
         assert_eq!(at(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
         assert_eq!(at(4_107_542_399), "Sun, 28 Feb 2100 23:59:59 GMT");
         assert_eq!(at(4_107_542_400), "Mon, 01 Mar 2100 00:00:00 GMT");
+    }
+
+    #[test]
+    fn timestamps_have_microseconds() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_micros(951_786_061_000_042);
+        assert_eq!(timestamp(time), "2000-02-29T01:01:01.000042Z");
     }
 }

@@ -8,6 +8,7 @@ mod date;
 mod deadlines;
 pub mod directory;
 pub mod error;
+pub mod ladder;
 mod refusal;
 pub mod registrar;
 mod relay;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use admin::{Kind, Metric};
+use admin::{Document, Kind, Metric};
 use serde_json::{Value, json};
 use sip::driver::{Role, Socket, outer_address};
 use sip::{Endpoint, Event};
@@ -14,6 +14,7 @@ use tracing::error;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::ladder::{Ladder, Recorder};
 use crate::role::{Counts, Signaling};
 use crate::routing::Own;
 use crate::store::Snapshot;
@@ -35,6 +36,7 @@ pub struct Server {
     file: DataFile,
     kept: Snapshot,
     gauges: watch::Sender<Gauges>,
+    ladder: Arc<Ladder>,
     admin: Option<admin::Server>,
 }
 
@@ -47,8 +49,11 @@ struct Gauges {
     malformed: u64,
 }
 
-/// Shows [`Gauges`] to the admin server.
-struct Live(watch::Receiver<Gauges>);
+/// Shows [`Gauges`] and the ladder to the admin server.
+struct Live {
+    gauges: watch::Receiver<Gauges>,
+    ladder: Arc<Ladder>,
+}
 
 impl Server {
     /// Binds the SIP and admin sockets and reads the data base. Must be called inside a tokio
@@ -63,7 +68,7 @@ impl Server {
             address: config.listen,
             source,
         };
-        let socket = Socket::bind(config.listen).map_err(bind)?;
+        let mut socket = Socket::bind(config.listen).map_err(bind)?;
         let local = socket.local();
         let advertised = config.advertise.unwrap_or(outer_address(local));
         let (file, kept) = DataFile::open(&config.data, SystemTime::now()).map_err(|error| {
@@ -73,15 +78,24 @@ impl Server {
                 OpenError::Disk(source) => Error::Data { path, source },
             }
         })?;
+        let ladder = Arc::new(Ladder::new(config.ladder));
+        if config.ladder > 0 {
+            socket = socket.with_tap(Box::new(Recorder(Arc::clone(&ladder))));
+        }
         let (gauges, seen) = watch::channel(Gauges::default());
+        let live = Live {
+            gauges: seen,
+            ladder: Arc::clone(&ladder),
+        };
         let token = config.admin_token_file.as_deref();
-        let admin = admin::Server::open(config.admin, token, Arc::new(Live(seen))).await?;
+        let admin = admin::Server::open(config.admin, token, Arc::new(live)).await?;
         Ok(Server {
             own: Own::new(advertised, &[local]),
             socket,
             file,
             kept,
             gauges,
+            ladder,
             admin,
         })
     }
@@ -98,7 +112,10 @@ impl Server {
 
     /// What operators are shown.
     pub fn source(&self) -> Arc<dyn admin::Source> {
-        Arc::new(Live(self.gauges.subscribe()))
+        Arc::new(Live {
+            gauges: self.gauges.subscribe(),
+            ladder: Arc::clone(&self.ladder),
+        })
     }
 
     /// Serves until `shutdown` completes; then refuses new calls, lets those under way be
@@ -115,6 +132,7 @@ impl Server {
             kept,
             gauges,
             admin,
+            ..
         } = self;
         let address = socket.local();
         let endpoint = socket.endpoint_at(own.advertised());
@@ -226,7 +244,7 @@ impl Role for Published<'_> {
 
 impl admin::Source for Live {
     fn ready(&self) -> admin::Ready<'_> {
-        Box::pin(async { self.0.borrow().serving })
+        Box::pin(async { self.gauges.borrow().serving })
     }
 
     fn state(&self) -> Value {
@@ -235,7 +253,8 @@ impl admin::Source for Live {
             transactions,
             malformed,
             ..
-        } = *self.0.borrow();
+        } = *self.gauges.borrow();
+        let fill = self.ladder.fill();
         json!({
             "role": "signaling",
             "streamers": counts.streamers,
@@ -244,8 +263,10 @@ impl admin::Source for Live {
             "stale": counts.stale,
             "transactions": transactions,
             "malformed": malformed,
+            "ladder": {"calls": fill.calls, "bytes": fill.bytes},
         })
     }
+
     fn describe(&self, path: &str) -> Option<Metric> {
         let help = match path {
             "streamers" => "Streamers registered, each stream of each one.",
@@ -254,6 +275,8 @@ impl admin::Source for Live {
             "stale" => "Streamers and calls from before a restart, not confirmed since.",
             "transactions" => "SIP transactions.",
             "malformed" => "Datagrams that could not be read.",
+            "ladder/calls" => "Calls whose messages are kept.",
+            "ladder/bytes" => "Memory of the messages kept, in bytes.",
             _ => return None,
         };
         let kind = match path {
@@ -261,5 +284,9 @@ impl admin::Source for Live {
             _ => Kind::Gauge,
         };
         Some(Metric { help, kind })
+    }
+
+    fn document(&self, path: &str) -> Option<Document> {
+        self.ladder.document(path)
     }
 }

@@ -4,5 +4,6 @@
 
 mod crash;
 mod interop;
+mod ladder;
 mod program;
 mod support;

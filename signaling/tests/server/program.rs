@@ -10,7 +10,12 @@ use sip::{Dialog, Event, Method, Name, Response, StatusCode};
 use crate::support::{Directory, PATIENCE, Phone, Program};
 
 /// Sets up a call between two phones; returns both sides of its dialog.
-fn call(front: &mut Phone, streamer: &mut Phone, call_id: &str, offer: Bytes) -> (Dialog, Dialog) {
+pub(crate) fn call(
+    front: &mut Phone,
+    streamer: &mut Phone,
+    call_id: &str,
+    offer: Bytes,
+) -> (Dialog, Dialog) {
     let mut invite = front.make(Method::Invite, Some("test"), call_id);
     invite.set_body("application/sdp", offer.clone());
     let sent = front.send(invite.clone());
@@ -43,7 +48,7 @@ fn call(front: &mut Phone, streamer: &mut Phone, call_id: &str, offer: Bytes) ->
 }
 
 /// Hangs up from one phone and answers at the other.
-fn hang_up(one: &mut Phone, mut dialog: Dialog, other: &mut Phone) {
+pub(crate) fn hang_up(one: &mut Phone, mut dialog: Dialog, other: &mut Phone) {
     let sent = one.send(dialog.request(Method::Bye));
     one.flush();
     let (id, bye) = other.expect(&Method::Bye);

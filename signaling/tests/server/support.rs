@@ -54,10 +54,16 @@ impl Program {
         Program::start_at("127.0.0.1:0", data)
     }
 
-    /// Starts the program and waits until it is ready.
+    /// Starts the program there.
     pub(crate) fn start_at(listen: &str, data: &Path) -> Program {
+        Program::start_with(&["--listen", listen], data)
+    }
+
+    /// Starts the program with these flags, and waits until it is ready.
+    pub(crate) fn start_with(flags: &[&str], data: &Path) -> Program {
         let mut child = Command::new(env!("CARGO_BIN_EXE_signaling"))
-            .args(["--listen", listen, "--admin", "127.0.0.1:0", "--data"])
+            .args(flags)
+            .args(["--admin", "127.0.0.1:0", "--data"])
             .arg(data)
             .env("RUST_LOG", "info")
             .stdout(Stdio::piped())
@@ -113,14 +119,23 @@ impl Program {
 
     /// The live objects.
     pub(crate) fn state(&self) -> Value {
+        let (_, body) = self.get("/api/state", "");
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// What operators find at a path: the head of the answer, and its body.
+    pub(crate) fn get(&self, path: &str, headers: &str) -> (String, Vec<u8>) {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = "GET /api/state HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap()
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        let end = end.unwrap() + 4;
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        (head, answer[end..].to_vec())
     }
 
     /// Waits until the live objects are so.

@@ -1,0 +1,137 @@
+//! What operators see of calls.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::program::{call, hang_up};
+use crate::support::{Directory, PATIENCE, Phone, Program};
+
+const OFFER: Bytes = Bytes::from_static(b"v=0\r\ns=-\r\n");
+
+/// Makes a call and ends it.
+fn whole_call(program: &Program, call_id: &str) {
+    let (mut front, mut streamer) = (Phone::new(program.sip), Phone::new(program.sip));
+    streamer.register("test", "registration", "");
+    let (caller, _) = call(&mut front, &mut streamer, call_id, OFFER);
+    hang_up(&mut front, caller, &mut streamer);
+}
+
+fn json(program: &Program, path: &str) -> Value {
+    let (head, body) = program.get(path, "");
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    serde_json::from_slice(&body).unwrap()
+}
+
+#[test]
+fn operators_read_a_calls_messages_and_its_ladder() {
+    let directory = Directory::new();
+    let program = Program::start(&directory.data());
+    whole_call(&program, "a/b%c@host");
+
+    let calls = json(&program, "/calls");
+    assert_eq!(calls.as_array().unwrap().len(), 1, "{calls}");
+    assert_eq!(calls[0]["call_id"], "a/b%c@host");
+    assert_eq!(
+        (&calls[0]["stream"], &calls[0]["state"]),
+        (&"test".into(), &"ended".into())
+    );
+
+    let path = "/calls/a%2Fb%25c%40host";
+    let call = json(&program, path);
+    let messages = call["ladder"].as_array().unwrap();
+    let starts: Vec<String> = messages
+        .iter()
+        .map(|message| {
+            let start = [&message["method"], &message["status"]].map(Value::to_string);
+            let start = start.join("").replace("null", "").replace('"', "");
+            format!("{} {start}", message["direction"].as_str().unwrap())
+        })
+        .collect();
+    let expected = [
+        "in INVITE",
+        "out 100",
+        "out INVITE",
+        "in 100",
+        "in 202",
+        "out 202",
+        "in ACK",
+        "out ACK",
+        "in BYE",
+        "out BYE",
+        "in 200",
+        "out 200",
+    ];
+    for start in expected {
+        assert!(
+            starts.iter().any(|seen| seen == start),
+            "no {start} in {starts:?}"
+        );
+    }
+    assert_eq!(messages[0]["sdp"], "v=0\r\ns=-\r\n");
+
+    for (path, headers) in [
+        (&*format!("{path}.txt"), ""),
+        (path, "Accept: text/plain\r\n"),
+    ] {
+        let (head, body) = program.get(path, headers);
+        assert!(head.contains("content-type: text/plain"), "{head}");
+        let text = String::from_utf8(body).unwrap();
+        assert!(
+            text.contains("INVITE (SDP) -") && text.contains(" 202 Accepted (SDP) -"),
+            "{text}"
+        );
+    }
+    assert!(
+        program
+            .get("/calls/other", "")
+            .0
+            .starts_with("HTTP/1.1 404")
+    );
+    let state = program.state();
+    assert_eq!(state["ladder"]["calls"], 1, "{state}");
+}
+
+#[test]
+fn calls_are_shown_to_who_has_the_token_alone() {
+    let directory = Directory::new();
+    let file = directory.0.join("token");
+    std::fs::write(&file, "letmein").unwrap();
+    let token = [
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-token-file",
+        file.to_str().unwrap(),
+    ];
+    let program = Program::start_with(&token, &directory.data());
+    whole_call(&program, "secret");
+    for path in [
+        "/calls",
+        "/calls/secret",
+        "/calls/secret.txt",
+        "/calls/other",
+    ] {
+        let (head, body) = program.get(path, "");
+        assert!(head.starts_with("HTTP/1.1 401"), "{path}: {head}");
+        assert!(!String::from_utf8(body).unwrap().contains("v=0"));
+    }
+    let bearer = "Authorization: Bearer letmein\r\n";
+    assert!(
+        program
+            .get("/calls/secret", bearer)
+            .0
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
+#[test]
+fn a_server_told_to_keep_no_calls_keeps_none() {
+    let directory = Directory::new();
+    let program = Program::start_with(
+        &["--listen", "127.0.0.1:0", "--ladder", "0"],
+        &directory.data(),
+    );
+    whole_call(&program, "x");
+    program.wait_for(PATIENCE, |state| state["sessions"] == 0);
+    assert_eq!(json(&program, "/calls"), Value::Array(Vec::new()));
+}
