@@ -160,6 +160,23 @@ impl Call {
         self.cost
     }
 
+    /// Every datagram of which the time is known, in the order in which they passed.
+    pub(crate) fn datagrams(&self) -> Vec<Datagram> {
+        let mut all: Vec<Datagram> = Vec::new();
+        for message in &self.messages {
+            let times = std::iter::once(&message.time).chain(&message.repeated);
+            all.extend(times.map(|time| Datagram {
+                time: *time,
+                way: message.way,
+                peer: message.peer,
+                local: self.local,
+                payload: message.payload.clone(),
+            }));
+        }
+        all.sort_by_key(|datagram| datagram.time);
+        all
+    }
+
     /// Before which message some were left out, if any were.
     pub(crate) fn gap(&self) -> Option<usize> {
         (self.left_out > 0).then_some(KEPT_FIRST)

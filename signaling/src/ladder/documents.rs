@@ -5,6 +5,7 @@
 //! | `/calls` | the calls, the latest first |
 //! | `/calls/CALL-ID` | one with its messages, as JSON |
 //! | `/calls/CALL-ID.txt` | the same as a ladder |
+//! | `/calls/CALL-ID.pcap`, `/calls/CALL-ID.pcapng` | a capture of every datagram |
 //!
 //! A Call-ID may itself end in `.txt`: the ending is taken off where a call of the rest is
 //! known, and `.json` after a whole Call-ID is always understood.
@@ -13,13 +14,19 @@ use admin::Document;
 use serde_json::Value;
 
 use super::call::Call;
+use super::pcap::Format;
 use super::{Ladder, json, text};
 
 /// Shows a call in one way.
 type Show = fn(&Call) -> Document;
 
 /// What a call can be shown as, by the ending of the path.
-const ENDINGS: [(&str, Show); 2] = [(".json", as_json), (".txt", as_text)];
+const ENDINGS: [(&str, Show); 4] = [
+    (".json", as_json),
+    (".txt", as_text),
+    (".pcap", |call| as_capture(call, Format::Pcap)),
+    (".pcapng", |call| as_capture(call, Format::PcapNg)),
+];
 
 impl Ladder {
     /// What there is at this path.
@@ -45,6 +52,19 @@ fn as_text(call: &Call) -> Document {
         media_type: "text/plain; charset=utf-8",
         body: text::ladder(call).into_bytes(),
     }
+}
+
+fn as_capture(call: &Call, format: Format) -> Document {
+    let mut body = format.begin();
+    for datagram in call.datagrams() {
+        // What was received or sent fits into a packet.
+        format.append(&mut body, &datagram);
+    }
+    let media_type = match format {
+        Format::Pcap => "application/vnd.tcpdump.pcap",
+        Format::PcapNg => "application/x-pcapng",
+    };
+    Document { media_type, body }
 }
 
 fn json_document(value: &Value) -> Document {
@@ -95,5 +115,26 @@ mod tests {
             shown(&ladder, "/calls").unwrap().as_array().unwrap().len(),
             5
         );
+    }
+
+    #[test]
+    fn a_capture_has_every_datagram_at_its_time() {
+        let mut traffic = Traffic::new();
+        let ladder = Ladder::new(10);
+        let invite = traffic.message(Way::In, "INVITE", "a");
+        let trying = traffic.message(Way::Out, "100 INVITE", "a");
+        let mut again = invite.clone();
+        again.time = trying.time + std::time::Duration::from_millis(500);
+        for (ending, format) in [("pcap", Format::Pcap), ("pcapng", Format::PcapNg)] {
+            let mut expected = format.begin();
+            for datagram in [&invite, &trying, &again] {
+                ladder.record(datagram);
+                assert!(format.append(&mut expected, datagram));
+            }
+            let capture = ladder.document(&format!("/calls/a.{ending}")).unwrap();
+            assert_eq!(capture.body, expected, "{ending}");
+            ladder.ring().calls.clear();
+            ladder.ring().places.clear();
+        }
     }
 }

@@ -141,6 +141,12 @@ impl<'a> Lines<'a> {
             ended: false,
         }
     }
+
+    /// Goes on after the empty line that ended the head; false when nothing is left.
+    pub(crate) fn resume(&mut self) -> bool {
+        self.ended = false;
+        self.at < self.payload.len()
+    }
 }
 
 impl Iterator for Lines<'_> {

@@ -87,7 +87,8 @@ fn message(message: &Message) -> Value {
         let cseq = glance.cseq;
         shown["cseq"] = json!(cseq.map(|cseq| format!("{} {}", cseq.number, cseq.method)));
     }
-    let text = String::from_utf8_lossy(body(payload));
+    let masked = redact::masked(payload);
+    let text = String::from_utf8_lossy(body(&masked));
     if is_sdp(payload) {
         shown["sdp"] = json!(text);
     } else if !text.is_empty() {

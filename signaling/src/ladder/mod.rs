@@ -10,6 +10,7 @@ mod call;
 mod documents;
 mod glance;
 mod json;
+mod pcap;
 mod redact;
 mod text;
 

@@ -1,5 +1,8 @@
 //! What operators see of calls.
 
+use std::path::Path;
+use std::process::Command;
+
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -90,6 +93,69 @@ fn operators_read_a_calls_messages_and_its_ladder() {
     );
     let state = program.state();
     assert_eq!(state["ladder"]["calls"], 1, "{state}");
+}
+
+/// What tshark reads in a capture: of each packet method, status and both checksums' verdicts.
+fn tshark(file: &Path, server: u16) -> Vec<String> {
+    let fields = [
+        "sip.Method",
+        "sip.Status-Code",
+        "ip.checksum.status",
+        "udp.checksum.status",
+        "_ws.malformed",
+    ];
+    let fields = fields.iter().flat_map(|field| ["-e", field]);
+    let run = Command::new("tshark")
+        .args(["-n", "-d", &format!("udp.port=={server},sip"), "-r"])
+        .arg(file)
+        .args([
+            "-o",
+            "ip.check_checksum:TRUE",
+            "-o",
+            "udp.check_checksum:TRUE",
+        ])
+        .args(["-T", "fields", "-E", "separator=/s"])
+        .args(fields)
+        .output()
+        .expect("tshark is installed: ./dev test");
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{errors}");
+    let text = String::from_utf8(run.stdout).unwrap();
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+/// Finds every message of a call in a capture, each packet being sound.
+fn assert_whole_call(file: &Path, program: &Program) {
+    let seen = tshark(file, program.sip.port());
+    for wanted in ["INVITE", "100", "202", "ACK", "BYE", "200"] {
+        // Coming and going.
+        let found = seen
+            .iter()
+            .filter(|line| line.split_once(' ').unwrap().0 == wanted);
+        assert!(found.count() >= 2, "no {wanted} twice in {seen:?}");
+    }
+    // Good are both checksums.
+    assert!(seen.iter().all(|line| line.ends_with("1 1")), "{seen:?}");
+}
+
+#[test]
+fn a_calls_capture_is_read_by_tshark_in_both_formats() {
+    let directory = Directory::new();
+    let program = Program::start(&directory.data());
+    whole_call(&program, "the-call");
+    for (ending, media_type) in [
+        ("pcap", "application/vnd.tcpdump.pcap"),
+        ("pcapng", "application/x-pcapng"),
+    ] {
+        let (head, body) = program.get(&format!("/calls/the-call.{ending}"), "");
+        assert!(
+            head.contains(&format!("content-type: {media_type}\r\n")),
+            "{head}"
+        );
+        let file = directory.0.join(ending);
+        std::fs::write(&file, body).unwrap();
+        assert_whole_call(&file, &program);
+    }
 }
 
 #[test]
