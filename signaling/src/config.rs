@@ -69,6 +69,11 @@ pub struct Config {
     )]
     pub ladder: usize,
 
+    /// File that every SIP message is written to, in the format pcap when it ends in .pcap, else in
+    /// pcap-ng; digests of passwords are left out
+    #[arg(long, value_name = "FILE", env = "RUSTICAST_CAPTURE")]
+    pub capture: Option<PathBuf>,
+
     /// Allow addresses beyond loopback although SIP has neither encryption nor passwords
     #[arg(long, env = "RUSTICAST_INSECURE")]
     pub insecure: bool,
@@ -84,6 +89,7 @@ impl Default for Config {
             admin: None,
             admin_token_file: None,
             ladder: DEFAULT_LADDER,
+            capture: None,
             insecure: false,
         }
     }

@@ -38,6 +38,14 @@ pub enum Error {
         /// The file asked for.
         path: PathBuf,
     },
+    /// The capture cannot be begun.
+    #[error("cannot capture to {}: {source}", path.display())]
+    Capture {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The window for operators cannot be opened.
     #[error(transparent)]
     Admin(#[from] admin::Error),

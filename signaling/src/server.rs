@@ -14,7 +14,7 @@ use tracing::error;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::ladder::{Ladder, Recorder};
+use crate::ladder::{Flow, Ladder, Recorder, Writers};
 use crate::role::{Counts, Signaling};
 use crate::routing::Own;
 use crate::store::Snapshot;
@@ -37,6 +37,7 @@ pub struct Server {
     kept: Snapshot,
     gauges: watch::Sender<Gauges>,
     ladder: Arc<Ladder>,
+    writers: Writers,
     admin: Option<admin::Server>,
 }
 
@@ -53,6 +54,7 @@ struct Gauges {
 struct Live {
     gauges: watch::Receiver<Gauges>,
     ladder: Arc<Ladder>,
+    capture: Option<Arc<Flow>>,
 }
 
 impl Server {
@@ -79,13 +81,15 @@ impl Server {
             }
         })?;
         let ladder = Arc::new(Ladder::new(config.ladder));
-        if config.ladder > 0 {
-            socket = socket.with_tap(Box::new(Recorder(Arc::clone(&ladder))));
+        let (recorder, writers) = Recorder::open(&config, &ladder)?;
+        if recorder.is_needed() {
+            socket = socket.with_tap(Box::new(recorder));
         }
         let (gauges, seen) = watch::channel(Gauges::default());
         let live = Live {
             gauges: seen,
             ladder: Arc::clone(&ladder),
+            capture: writers.capture(),
         };
         let token = config.admin_token_file.as_deref();
         let admin = admin::Server::open(config.admin, token, Arc::new(live)).await?;
@@ -96,6 +100,7 @@ impl Server {
             kept,
             gauges,
             ladder,
+            writers,
             admin,
         })
     }
@@ -115,6 +120,7 @@ impl Server {
         Arc::new(Live {
             gauges: self.gauges.subscribe(),
             ladder: Arc::clone(&self.ladder),
+            capture: self.writers.capture(),
         })
     }
 
@@ -131,8 +137,9 @@ impl Server {
             file,
             kept,
             gauges,
+            ladder: _,
+            writers,
             admin,
-            ..
         } = self;
         let address = socket.local();
         let endpoint = socket.endpoint_at(own.advertised());
@@ -166,6 +173,8 @@ impl Server {
         if let Err(error) = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
             error!("data base cannot be written: {error}");
         }
+        // The socket is gone, and with it what the writers wait for.
+        writers.finish().await;
         let _ = admin.await;
         ended.map_err(|source| Error::Socket { address, source })
     }
@@ -255,7 +264,7 @@ impl admin::Source for Live {
             ..
         } = *self.gauges.borrow();
         let fill = self.ladder.fill();
-        json!({
+        let mut state = json!({
             "role": "signaling",
             "streamers": counts.streamers,
             "sessions": counts.sessions,
@@ -264,7 +273,11 @@ impl admin::Source for Live {
             "transactions": transactions,
             "malformed": malformed,
             "ladder": {"calls": fill.calls, "bytes": fill.bytes},
-        })
+        });
+        if let Some(capture) = &self.capture {
+            state["capture"] = capture.state();
+        }
+        state
     }
 
     fn describe(&self, path: &str) -> Option<Metric> {
@@ -276,11 +289,13 @@ impl admin::Source for Live {
             "transactions" => "SIP transactions.",
             "malformed" => "Datagrams that could not be read.",
             "ladder/calls" => "Calls whose messages are kept.",
+            "capture/datagrams" => "Datagrams written to the capture.",
+            "capture/lost" => "Datagrams that the capture lacks.",
             "ladder/bytes" => "Memory of the messages kept, in bytes.",
             _ => return None,
         };
         let kind = match path {
-            "malformed" => Kind::Counter,
+            "malformed" | "capture/datagrams" | "capture/lost" => Kind::Counter,
             _ => Kind::Gauge,
         };
         Some(Metric { help, kind })

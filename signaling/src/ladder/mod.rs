@@ -5,22 +5,30 @@
 //! as long as one message, one call or one list takes, and what is shown is made of the copy, so
 //! that a reader costs SIP a few microseconds at most. It reads of a message what names its call
 //! and must not know what anything else in it means.
+//!
+//! Beside it stand those who write everything down, calls or not: `--capture`.
 
 mod call;
+mod capture;
 mod documents;
 mod glance;
 mod json;
+mod outlet;
 mod pcap;
 mod redact;
+mod tap;
 mod text;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sip::driver::{Datagram, Tap};
+use sip::driver::Datagram;
 
 use call::{Call, Head};
 use glance::Glance;
+
+pub(crate) use outlet::Flow;
+pub(crate) use tap::{Recorder, Writers};
 
 /// Memory of all calls in bytes, at most: a thousand calls with offers of the usual size.
 const MAX_COST: usize = 32 << 20;
@@ -133,16 +141,6 @@ impl Ring {
         let place = self.places.get(call_id)?;
         let index = usize::try_from(place - self.gone).ok()?;
         self.calls.get_mut(index)
-    }
-}
-
-/// Puts what passes a socket into a ladder.
-#[derive(Debug)]
-pub(crate) struct Recorder(pub(crate) Arc<Ladder>);
-
-impl Tap for Recorder {
-    fn handle_datagram(&mut self, datagram: &Datagram) {
-        self.0.record(datagram);
     }
 }
 

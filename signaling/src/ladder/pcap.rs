@@ -2,6 +2,7 @@
 //! (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng). Packets have no frame around them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use etherparse::PacketBuilder;
@@ -24,6 +25,14 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// The format that a file's name asks for.
+    pub(crate) fn of(path: &Path) -> Self {
+        match path.extension() {
+            Some(ending) if ending.eq_ignore_ascii_case("pcap") => Format::Pcap,
+            _ => Format::PcapNg,
+        }
+    }
+
     /// What a capture begins with.
     pub(crate) fn begin(self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -288,5 +297,17 @@ mod tests {
             at += words;
         }
         assert_eq!(kinds, [0x0a0d_0d0a, 1, 6, 6]);
+    }
+
+    #[test]
+    fn the_name_of_a_file_tells_its_format() {
+        for (name, format) in [
+            ("a.pcap", Format::Pcap),
+            ("dir.x/a.PCAP", Format::Pcap),
+            ("a.pcapng", Format::PcapNg),
+            ("a", Format::PcapNg),
+        ] {
+            assert_eq!(Format::of(Path::new(name)), format, "{name}");
+        }
     }
 }

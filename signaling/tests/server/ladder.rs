@@ -1,5 +1,6 @@
 //! What operators see of calls.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -125,8 +126,8 @@ fn tshark(file: &Path, server: u16) -> Vec<String> {
 }
 
 /// Finds every message of a call in a capture, each packet being sound.
-fn assert_whole_call(file: &Path, program: &Program) {
-    let seen = tshark(file, program.sip.port());
+fn assert_whole_call(file: &Path, server: u16) {
+    let seen = tshark(file, server);
     for wanted in ["INVITE", "100", "202", "ACK", "BYE", "200"] {
         // Coming and going.
         let found = seen
@@ -154,7 +155,59 @@ fn a_calls_capture_is_read_by_tshark_in_both_formats() {
         );
         let file = directory.0.join(ending);
         std::fs::write(&file, body).unwrap();
-        assert_whole_call(&file, &program);
+        assert_whole_call(&file, program.sip.port());
+    }
+}
+
+#[test]
+fn everything_is_captured_while_it_passes() {
+    for name in ["all.pcap", "all.pcapng"] {
+        let directory = Directory::new();
+        let file = directory.0.join(name);
+        let capture = [
+            "--listen",
+            "127.0.0.1:0",
+            "--capture",
+            file.to_str().unwrap(),
+        ];
+        let program = Program::start_with(&capture, &directory.data());
+        let server = program.sip;
+        whole_call(&program, "the-call");
+        // At every second, not only at the end.
+        program.wait_for(PATIENCE, |_| {
+            tshark(&file, server.port())
+                .iter()
+                .any(|line| line.starts_with("BYE"))
+        });
+        let state = program.state();
+        assert!(
+            state["capture"]["datagrams"].as_u64().unwrap() >= 14,
+            "{state}"
+        );
+        assert_eq!(state["capture"]["lost"], 0);
+        let mut large = Phone::new(server);
+        let offer: Bytes = (0..60_000).map(|n| b"v=0\r\n"[n % 5]).collect();
+        let mut register = large.make(sip::Method::Register, Some("large"), "large");
+        register.set_body("application/sdp", offer);
+        register.headers.push(
+            sip::Name::Other("Authorization".into()),
+            "Digest username=\"ana\", response=\"5ec4e7\"",
+        );
+        large.ask(register);
+        let (status, log) = program.terminate();
+        assert!(status.success());
+        assert!(!log.contains("WARN"), "{log}");
+        assert_whole_call(&file, server.port());
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "others read no calls");
+        let written = std::fs::read(&file).unwrap();
+        let finds = |text: &[u8]| written.windows(text.len()).any(|bytes| bytes == text);
+        assert!(finds(b"response=\"000000\"") && !finds(b"5ec4e7"));
+        assert!(
+            tshark(&file, server.port())
+                .iter()
+                .any(|line| line.starts_with("REGISTER"))
+        );
     }
 }
 

@@ -225,6 +225,8 @@ fn impossible_flags_end_the_program_with_one_sentence() {
     assert!(run(&["--listen", "0.0.0.0:0"]).contains("--insecure"));
     assert!(run(&["--listen", "127.0.0.1:0", "--data", "no/such/data.xml"]).contains("no/such"));
     assert!(run(&["--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0"]).contains("admin"));
+    let full = run(&["--listen", "127.0.0.1:0", "--capture", "/dev/full"]);
+    assert!(full.contains("cannot capture to /dev/full"), "{full}");
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     assert!(run(&["--listen", &address]).contains(&address));

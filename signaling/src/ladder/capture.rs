@@ -1,0 +1,165 @@
+//! The file of `--capture`: everything that passes, in the format of its name.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use sip::driver::Datagram;
+
+use super::outlet::Sink;
+use super::pcap::Format;
+
+/// So much is gathered before it is written, within a second.
+const BUFFER: usize = 64 << 10;
+
+/// A capture that is being written.
+#[derive(Debug)]
+pub(crate) struct Capture<F> {
+    format: Format,
+    file: F,
+    buffer: Vec<u8>,
+    /// What is in the file and whole.
+    length: u64,
+}
+
+/// What a capture needs of its file.
+pub(crate) trait Target: Write + Send + 'static {
+    /// Takes off what is beyond this length.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
+}
+
+impl Target for File {
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+impl Capture<File> {
+    /// Begins a file, in place of one of the same name.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        // Calls hold addresses of viewers: nobody else's business.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        Capture::begin(Format::of(path), options.open(path)?)
+    }
+}
+
+impl<F: Target> Capture<F> {
+    fn begin(format: Format, file: F) -> io::Result<Self> {
+        let mut capture = Capture {
+            format,
+            file,
+            buffer: format.begin(),
+            length: 0,
+        };
+        capture.flush()?;
+        Ok(capture)
+    }
+}
+
+impl<F: Target> Sink for Capture<F> {
+    fn write(&mut self, datagram: &Datagram) -> io::Result<()> {
+        // What came or went in a datagram fits into one here.
+        self.format.append(&mut self.buffer, datagram);
+        if self.buffer.len() >= BUFFER {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(&self.buffer) {
+            // What is whole can still be read; a pipe has nothing to take off.
+            let _ = self.file.cut(self.length);
+            return Err(error);
+        }
+        self.length += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sip::driver::Way;
+
+    use super::*;
+    use crate::ladder::tests::{Traffic, invite};
+
+    /// A disk of so many bytes.
+    #[derive(Debug)]
+    struct Disk {
+        content: Vec<u8>,
+        size: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = bytes.len().min(self.size - self.content.len());
+            if room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.content.extend(&bytes[..room]);
+            Ok(room)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Target for Disk {
+        fn cut(&mut self, length: u64) -> io::Result<()> {
+            self.content.truncate(length as usize);
+            Ok(())
+        }
+    }
+
+    fn disk(size: usize) -> Disk {
+        let content = Vec::new();
+        Disk { content, size }
+    }
+
+    #[test]
+    fn the_file_is_whole_after_each_flush() {
+        let datagram = Traffic::new().datagram(Way::In, &invite("x", 9));
+        let mut capture = Capture::begin(Format::Pcap, disk(1 << 20)).unwrap();
+        let mut expected = Format::Pcap.begin();
+        assert_eq!(capture.file.content, expected);
+        for _ in 0..400 {
+            capture.write(&datagram).unwrap();
+            Format::Pcap.append(&mut expected, &datagram);
+        }
+        assert!(
+            capture.file.content.len() > BUFFER,
+            "not all waits for a flush"
+        );
+        capture.flush().unwrap();
+        assert_eq!(capture.file.content, expected);
+    }
+
+    #[test]
+    fn a_full_disk_leaves_a_file_that_can_be_read() {
+        let datagram = Traffic::new().datagram(Way::In, &invite("x", 9));
+        let mut capture = Capture::begin(Format::Pcap, disk(800)).unwrap();
+        capture.write(&datagram).unwrap();
+        capture.flush().unwrap();
+        let whole = capture.file.content.clone();
+        capture.write(&datagram).unwrap();
+        capture.write(&datagram).unwrap();
+        assert!(capture.flush().is_err());
+        assert_eq!(capture.file.content, whole);
+    }
+
+    #[test]
+    fn a_disk_that_is_full_from_the_start_is_an_error_of_the_start() {
+        assert!(Capture::begin(Format::Pcap, disk(10)).is_err());
+        assert!(Capture::open(Path::new("/dev/full")).is_err());
+        assert!(Capture::open(Path::new("/no/such/directory/x.pcap")).is_err());
+    }
+}
