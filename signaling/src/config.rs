@@ -69,8 +69,13 @@ pub struct Config {
     )]
     pub ladder: usize,
 
-    /// File that every SIP message is written to, in the format pcap when it ends in .pcap, else in
-    /// pcap-ng; digests of passwords are left out
+    /// Print a line for each SIP message on standard error: time, <- or ->, peer, Call-ID, method or
+    /// status, CSeq, size of the body, and which retransmission it is
+    #[arg(long, env = "RUSTICAST_TRACE")]
+    pub trace: bool,
+
+    /// File to write every SIP message to, for Wireshark or sngrep: pcap when it ends in .pcap, else
+    /// pcap-ng; a file of that name is replaced, digests of passwords are left out
     #[arg(long, value_name = "FILE", env = "RUSTICAST_CAPTURE")]
     pub capture: Option<PathBuf>,
 
@@ -89,6 +94,7 @@ impl Default for Config {
             admin: None,
             admin_token_file: None,
             ladder: DEFAULT_LADDER,
+            trace: false,
             capture: None,
             insecure: false,
         }

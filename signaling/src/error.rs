@@ -38,6 +38,12 @@ pub enum Error {
         /// The file asked for.
         path: PathBuf,
     },
+    /// Messages cannot be traced.
+    #[error("cannot trace: {source}")]
+    Trace {
+        /// What the system said.
+        source: io::Error,
+    },
     /// The capture cannot be begun.
     #[error("cannot capture to {}: {source}", path.display())]
     Capture {

@@ -122,6 +122,12 @@ pub(crate) fn body(payload: &[u8]) -> &[u8] {
     &payload[lines.at..]
 }
 
+/// A text from the network without what a terminal would obey.
+pub(crate) fn printable(text: &str) -> String {
+    let plain = |letter: char| if letter.is_control() { '?' } else { letter };
+    text.chars().map(plain).collect()
+}
+
 /// The lines of a message's head without their ends, the start line first, each with those that
 /// it is continued on (RFC 3261 section 7.3.1).
 pub(crate) struct Lines<'a> {

@@ -6,7 +6,8 @@
 //! that a reader costs SIP a few microseconds at most. It reads of a message what names its call
 //! and must not know what anything else in it means.
 //!
-//! Beside it stand those who write everything down, calls or not: `--capture`.
+//! Beside it stand those who write everything down, calls or not: `--trace` and
+//! `--capture`.
 
 mod call;
 mod capture;
@@ -18,6 +19,7 @@ mod pcap;
 mod redact;
 mod tap;
 mod text;
+mod trace;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -9,6 +9,7 @@ use sip::driver::{Datagram, Tap};
 use super::Ladder;
 use super::capture::Capture;
 use super::outlet::{self, Flow, Outlet, Writer};
+use super::trace::Trace;
 use crate::config::Config;
 use crate::error::Error;
 
@@ -30,13 +31,20 @@ impl Recorder {
     /// A recorder as the flags ask for it.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// When the file cannot be written, or the system gives no thread.
     pub(crate) fn open(config: &Config, ladder: &Arc<Ladder>) -> Result<(Self, Writers), Error> {
         let mut recorder = Recorder {
             ladder: (config.ladder > 0).then(|| Arc::clone(ladder)),
             outlets: Vec::new(),
         };
         let mut writers = Writers::default();
+        if config.trace {
+            let trace = Trace::new(std::io::stderr());
+            let opened = outlet::open("--trace", trace);
+            let (outlet, writer) = opened.map_err(|source| Error::Trace { source })?;
+            recorder.outlets.push(outlet);
+            writers.writers.push(writer);
+        }
         if let Some(path) = &config.capture {
             let writer = recorder.capture(path)?;
             writers.capture = Some(writer.flow());

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use sip::driver::Way;
 
 use super::call::{Call, Message, State};
-use super::glance::{Glance, Start};
+use super::glance::{Glance, Start, printable};
 use super::json::{is_sdp, name};
 use crate::date::timestamp;
 
@@ -147,12 +147,6 @@ fn label(message: &Message) -> String {
 fn offset(begin: SystemTime, time: SystemTime) -> String {
     let since = time.duration_since(begin).unwrap_or_default();
     format!("{:.6}", since.as_secs_f64())
-}
-
-/// A text from the network without what a terminal would obey.
-fn printable(text: &str) -> String {
-    let plain = |letter: char| if letter.is_control() { '?' } else { letter };
-    text.chars().map(plain).collect()
 }
 
 #[cfg(test)]

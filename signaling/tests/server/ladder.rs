@@ -212,6 +212,36 @@ fn everything_is_captured_while_it_passes() {
 }
 
 #[test]
+fn a_traced_call_is_a_line_for_each_message_on_standard_error() {
+    let directory = Directory::new();
+    let trace = ["--listen", "127.0.0.1:0", "--trace"];
+    let program = Program::start_with(&trace, &directory.data());
+    whole_call(&program, "the-call");
+    let (status, log) = program.terminate();
+    assert!(status.success());
+    for (arrow, message, size) in [
+        ("<-", "INVITE 1 INVITE", OFFER.len()),
+        ("->", "INVITE 1 INVITE", OFFER.len()),
+        ("->", "100 1 INVITE", 0),
+        ("<-", "202 1 INVITE", OFFER.len()),
+        ("->", "202 1 INVITE", OFFER.len()),
+        ("<-", "ACK 1 ACK", 0),
+        ("<-", "BYE 2 BYE", 0),
+        ("->", "200 2 BYE", 0),
+    ] {
+        let (begin, end) = (
+            format!(" SIP {arrow} 127.0.0.1:"),
+            format!(" the-call {message} {size} bytes"),
+        );
+        let found = log
+            .lines()
+            .any(|line| line.contains(&begin) && line.ends_with(&end));
+        assert!(found, "no {arrow} {message} in {log}");
+    }
+    assert!(log.contains(" REGISTER 1 REGISTER 0 bytes\n"), "{log}");
+}
+
+#[test]
 fn calls_are_shown_to_who_has_the_token_alone() {
     let directory = Directory::new();
     let file = directory.0.join("token");
