@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use sip::driver::Role;
 use sip::endpoint::{Config, Endpoint, Transmit};
 use sip::{
@@ -75,12 +76,21 @@ pub(super) struct World {
     pub(super) loss: u64,
     /// What begins with this is lost on its way to this agent.
     pub(super) eats: Option<(usize, &'static str)>,
-    /// First lines of what the server sent.
-    pub(super) sent: Vec<(SocketAddr, String)>,
+    /// What the server sent.
+    pub(super) sent: Vec<Sent>,
     random: Random,
     flying: BTreeMap<(Instant, u64), (SocketAddr, Transmit)>,
     order: u64,
     seed: u64,
+}
+
+/// A datagram of the server's.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) to: SocketAddr,
+    /// Its first line.
+    pub(super) line: String,
+    pub(super) payload: Bytes,
 }
 
 pub(super) const FRONT: usize = 0;
@@ -274,6 +284,18 @@ impl World {
         id
     }
 
+    /// Lets a datagram come to the server, from anywhere.
+    pub(super) fn inject(&mut self, source: SocketAddr, payload: Bytes) {
+        let destination = server_address();
+        let transmit = Transmit {
+            destination,
+            payload,
+        };
+        self.order += 1;
+        self.flying
+            .insert((self.now, self.order), (source, transmit));
+    }
+
     /// Registers an agent as a streamer of this stream, and waits for the answer.
     pub(super) fn register(&mut self, agent: usize, stream: &str, extra: &[(&str, &str)]) {
         let status = self.register_with(agent, stream, extra, "").status;
@@ -399,7 +421,11 @@ impl World {
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let text = String::from_utf8_lossy(&transmit.payload).into_owned();
             let line = text.lines().next().unwrap_or_default().to_owned();
-            self.sent.push((transmit.destination, line));
+            self.sent.push(Sent {
+                to: transmit.destination,
+                line,
+                payload: transmit.payload.clone(),
+            });
             out.push_back((server_address(), transmit));
         }
         for agent in &mut self.agents {
@@ -440,7 +466,7 @@ impl World {
     pub(super) fn count(&self, what: &str) -> usize {
         self.sent
             .iter()
-            .filter(|(_, line)| line.contains(what))
+            .filter(|sent| sent.line.contains(what))
             .count()
     }
 

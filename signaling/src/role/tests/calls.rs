@@ -59,9 +59,9 @@ fn the_relay_records_itself_counts_hops_and_leaves_the_rest_alone() {
     let ack = world
         .sent
         .iter()
-        .find(|(_, line)| line.starts_with("ACK"))
+        .find(|sent| sent.line.starts_with("ACK"))
         .unwrap();
-    assert_eq!(ack.0, world.agents[STREAMER].address);
+    assert_eq!(ack.to, world.agents[STREAMER].address);
 }
 
 #[test]
@@ -331,6 +331,6 @@ fn a_caller_that_gives_our_address_for_its_own_makes_no_loop() {
     let before = world.sent.len();
     world.agents[STREAMER].endpoint.send_request(server, ack);
     world.run_for(SECOND);
-    let to_itself = world.sent[before..].iter().filter(|(to, _)| *to == server);
+    let to_itself = world.sent[before..].iter().filter(|sent| sent.to == server);
     assert_eq!(to_itself.count(), 0);
 }
