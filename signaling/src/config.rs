@@ -7,6 +7,7 @@ use admin::SettingsFile;
 use sip::driver::check_advertised;
 
 use crate::error::Error;
+use crate::rates::Trust;
 
 /// Calls that the ladder keeps unless told otherwise.
 const DEFAULT_LADDER: usize = 1000;
@@ -78,6 +79,10 @@ pub struct Config {
     /// pcap-ng; a file of that name is replaced, digests of passwords are left out
     #[arg(long, value_name = "FILE", env = "RUSTICAST_CAPTURE")]
     pub capture: Option<PathBuf>,
+    /// Networks that may send as much as they like, or `none`; others may send 50 messages and
+    /// begin 5 calls a second from each address. List your fronts, streamers and proxies
+    #[arg(long, value_name = "CIDR,…", env = "RUSTICAST_TRUST", default_value_t)]
+    pub trust: Trust,
 
     /// Allow addresses beyond loopback although SIP has neither encryption nor passwords
     #[arg(long, env = "RUSTICAST_INSECURE")]
@@ -96,6 +101,7 @@ impl Default for Config {
             ladder: DEFAULT_LADDER,
             trace: false,
             capture: None,
+            trust: Trust::default(),
             insecure: false,
         }
     }

@@ -9,6 +9,7 @@ mod deadlines;
 pub mod directory;
 pub mod error;
 pub mod ladder;
+pub mod rates;
 mod refusal;
 pub mod registrar;
 mod relay;

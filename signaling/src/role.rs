@@ -10,6 +10,7 @@ use sip::{Endpoint, Event, Method, Name, Request, Response, ServerId, StatusCode
 use tracing::{debug, warn};
 
 use crate::directory::{self, PAGE_LOOPBACK, PAGE_NETWORK};
+use crate::rates::Rates;
 use crate::refusal::Refusal;
 use crate::registrar::{BindingId, Change, Registrar};
 use crate::relay::{Context, Relay};
@@ -29,6 +30,7 @@ const SUPPORTED: [&str; 1] = ["path"];
 #[derive(Debug)]
 pub struct Signaling {
     own: Own,
+    rates: Rates,
     registrar: Registrar,
     sessions: Sessions,
     relay: Relay,
@@ -62,7 +64,13 @@ pub struct Counts {
 impl Signaling {
     /// A server that goes on where the one that wrote `snapshot` ended. `wall` is the time of
     /// day at `now`.
-    pub fn new(own: Own, now: Instant, wall: SystemTime, snapshot: &Snapshot) -> Self {
+    pub fn new(
+        own: Own,
+        rates: Rates,
+        now: Instant,
+        wall: SystemTime,
+        snapshot: &Snapshot,
+    ) -> Self {
         let mut registrar = Registrar::new(own.addresses().to_vec(), now, wall);
         let restored = registrar.restore(now, &snapshot.streamers);
         let bindings = restored.iter().filter_map(|id| registrar.get(*id));
@@ -80,6 +88,7 @@ impl Signaling {
         Signaling {
             relay: Relay::new(own.clone()),
             own,
+            rates,
             registrar,
             sessions,
             summons: Summons::new(now, &restored),
@@ -109,6 +118,11 @@ impl Signaling {
             calls: self.relay.pending_calls(),
             stale: self.registrar.stale() + self.sessions.stale(),
         }
+    }
+
+    /// Messages and calls so far that were beyond the rate of their source.
+    pub fn refused(&self) -> u64 {
+        self.rates.refused()
     }
 
     #[cfg(test)]
@@ -165,8 +179,13 @@ impl Signaling {
             });
         }
         if request.uri.user.is_some() {
-            if request.method == Method::Invite && self.phase != Phase::Running {
-                return Err(Refusal::overload("Server is ending"));
+            if request.method == Method::Invite {
+                if self.phase != Phase::Running {
+                    return Err(Refusal::overload("Server is ending"));
+                }
+                if !self.rates.admits_call(now, source.ip()) {
+                    return Err(Refusal::overload("Too many calls from your address"));
+                }
             }
             return self.with(now, endpoint, |relay, context| {
                 relay.for_stream(context, id, request, source)
@@ -298,6 +317,10 @@ impl Signaling {
 
 impl Role for Signaling {
     type Command = std::convert::Infallible;
+
+    fn admits(&mut self, now: Instant, source: SocketAddr) -> bool {
+        self.rates.admits_message(now, source.ip())
+    }
 
     fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         match event {

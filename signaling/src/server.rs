@@ -15,6 +15,7 @@ use tracing::error;
 use crate::config::Config;
 use crate::error::Error;
 use crate::ladder::{Flow, Ladder, Recorder, Writers};
+use crate::rates::{Rates, Trust};
 use crate::role::{Counts, Signaling};
 use crate::routing::Own;
 use crate::store::Snapshot;
@@ -35,6 +36,7 @@ pub struct Server {
     own: Own,
     file: DataFile,
     kept: Snapshot,
+    trust: Trust,
     gauges: watch::Sender<Gauges>,
     ladder: Arc<Ladder>,
     writers: Writers,
@@ -48,6 +50,7 @@ struct Gauges {
     counts: Counts,
     transactions: usize,
     malformed: u64,
+    refused: u64,
 }
 
 /// Shows [`Gauges`] and the ladder to the admin server.
@@ -98,6 +101,7 @@ impl Server {
             socket,
             file,
             kept,
+            trust: config.trust,
             gauges,
             ladder,
             writers,
@@ -136,6 +140,7 @@ impl Server {
             own,
             file,
             kept,
+            trust,
             gauges,
             ladder: _,
             writers,
@@ -143,7 +148,8 @@ impl Server {
         } = self;
         let address = socket.local();
         let endpoint = socket.endpoint_at(own.advertised());
-        let mut role = Signaling::new(own, Instant::now(), SystemTime::now(), &kept);
+        let rates = Rates::new(trust);
+        let mut role = Signaling::new(own, rates, Instant::now(), SystemTime::now(), &kept);
         drop(kept);
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let (revision, changes) = watch::channel(role.revision());
@@ -202,6 +208,7 @@ impl Published<'_> {
             counts: self.role.counts(),
             transactions,
             malformed: endpoint.malformed(),
+            refused: self.role.refused(),
         };
         self.gauges
             .send_if_modified(|seen| std::mem::replace(seen, gauges) != gauges);
@@ -213,6 +220,14 @@ impl Published<'_> {
 
 impl Role for Published<'_> {
     type Command = SnapshotRequest;
+
+    fn admits(&mut self, now: Instant, source: SocketAddr) -> bool {
+        let admitted = self.role.admits(now, source);
+        if !admitted {
+            self.touch(now);
+        }
+        admitted
+    }
 
     fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         self.role.handle_event(now, event, endpoint);
@@ -261,6 +276,7 @@ impl admin::Source for Live {
             counts,
             transactions,
             malformed,
+            refused,
             ..
         } = *self.gauges.borrow();
         let fill = self.ladder.fill();
@@ -272,6 +288,7 @@ impl admin::Source for Live {
             "stale": counts.stale,
             "transactions": transactions,
             "malformed": malformed,
+            "refused": refused,
             "ladder": {"calls": fill.calls, "bytes": fill.bytes},
         });
         if let Some(capture) = &self.capture {
@@ -292,10 +309,11 @@ impl admin::Source for Live {
             "capture/datagrams" => "Datagrams written to the capture.",
             "capture/lost" => "Datagrams that the capture lacks.",
             "ladder/bytes" => "Memory of the messages kept, in bytes.",
+            "refused" => "Messages and calls beyond the rate of their source.",
             _ => return None,
         };
         let kind = match path {
-            "malformed" | "capture/datagrams" | "capture/lost" => Kind::Counter,
+            "malformed" | "refused" | "capture/datagrams" | "capture/lost" => Kind::Counter,
             _ => Kind::Gauge,
         };
         Some(Metric { help, kind })

@@ -29,6 +29,11 @@ pub trait Role: Send {
     /// What the rest of the program asks of it.
     type Command: Send;
 
+    /// Whether a datagram of this source is looked at; if not, it is as if it had been lost.
+    fn admits(&mut self, _now: Instant, _source: SocketAddr) -> bool {
+        true
+    }
+
     /// Something came from the network, or failed to.
     fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint);
 
@@ -161,6 +166,10 @@ impl Socket {
             tokio::select! {
                 received = self.socket.recv_from(&mut buffer) => match received {
                     Ok((length, source)) => {
+                        let now = Instant::now();
+                        if !role.admits(now, source) {
+                            continue;
+                        }
                         let data = Bytes::copy_from_slice(&buffer[..length]);
                         log("from", source, &data);
                         if let Some(tap) = &mut self.tap {
@@ -172,7 +181,7 @@ impl Socket {
                                 payload: data.clone(),
                             });
                         }
-                        endpoint.handle_datagram(Instant::now(), source, data);
+                        endpoint.handle_datagram(now, source, data);
                     }
                     Err(error) if is_passing(&error) => {}
                     Err(error) => return Err(error),

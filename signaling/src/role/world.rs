@@ -14,6 +14,7 @@ use sip::{
 };
 
 use super::Signaling;
+use crate::rates::Rates;
 use crate::routing::Own;
 use crate::store::Snapshot;
 
@@ -98,6 +99,11 @@ pub(super) const STREAMER: usize = 1;
 
 pub(super) fn server_address() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 100], 5060))
+}
+
+/// The agents are trusted, others are not.
+fn rates() -> Rates {
+    Rates::new("192.0.2.0/24".parse().unwrap())
 }
 
 fn server_endpoint(seed: u64) -> Endpoint {
@@ -235,7 +241,13 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let start = Instant::now();
         let own = Own::new(server_address(), &[]);
-        let role = Signaling::new(own, start, SystemTime::UNIX_EPOCH, &Snapshot::default());
+        let role = Signaling::new(
+            own,
+            rates(),
+            start,
+            SystemTime::UNIX_EPOCH,
+            &Snapshot::default(),
+        );
         let mut world = World {
             now: start,
             endpoint: server_endpoint(seed),
@@ -270,7 +282,7 @@ impl World {
         self.seed += 1;
         self.endpoint = server_endpoint(self.seed + 1000);
         let own = Own::new(server_address(), &[]);
-        self.role = Signaling::new(own, self.now, SystemTime::UNIX_EPOCH, &snapshot);
+        self.role = Signaling::new(own, rates(), self.now, SystemTime::UNIX_EPOCH, &snapshot);
     }
 
     /// Sends a request of an agent to the server.
@@ -399,8 +411,10 @@ impl World {
     fn deliver(&mut self, source: SocketAddr, transmit: Transmit) {
         let to = transmit.destination;
         if to == server_address() {
-            self.endpoint
-                .handle_datagram(self.now, source, transmit.payload);
+            if self.role.admits(self.now, source) {
+                self.endpoint
+                    .handle_datagram(self.now, source, transmit.payload);
+            }
             return;
         }
         if let Some((agent, what)) = self.eats {

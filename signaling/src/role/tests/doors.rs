@@ -2,7 +2,7 @@
 
 use sip::{Method, Name, StatusCode};
 
-use super::super::world::{FRONT, STREAMER, World, server_address};
+use super::super::world::{FRONT, Mood, STREAMER, World, server_address};
 use super::{SECOND, last_status, ready, talking};
 
 #[test]
@@ -253,6 +253,53 @@ fn mutated_messages_never_panic_and_leave_nothing() {
             world.restart();
         }
     }
+    world.assert_nothing_left();
+}
+
+/// A request of a stranger, whose address ends in this.
+fn stranger(world: &mut World, last: u8, head: &str, number: usize) {
+    let method = head.split(' ').next().unwrap();
+    let text = format!(
+        "{head} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.{last};branch=z9hG4bK{number}\r\n\
+         From: <sip:x@h>;tag={number}\r\nTo: <sip:test@h>\r\nCall-ID: {last}-{number}\r\n\
+         CSeq: 1 {method}\r\nContact: <sip:x@198.51.100.{last}>\r\n\r\n"
+    );
+    world.inject(([198, 51, 100, last], 5060).into(), text.into());
+}
+
+#[test]
+fn who_floods_is_not_heard_and_others_are_served() {
+    let mut world = ready();
+    for number in 0..1000 {
+        stranger(&mut world, 1, "OPTIONS sip:192.0.2.100", number);
+    }
+    stranger(&mut world, 2, "OPTIONS sip:192.0.2.100", 0);
+    world.call("test");
+    world.run_until(|world| world.agents[STREAMER].acks == 1);
+    let answered = |world: &World, last: u8| {
+        let to = std::net::SocketAddr::from(([198, 51, 100, last], 5060));
+        world.sent.iter().filter(|sent| sent.to == to).count()
+    };
+    // What two seconds allow, and nothing for the rest: an answer would be a flood of ours.
+    assert_eq!((answered(&world, 1), answered(&world, 2)), (100, 1));
+    assert_eq!(world.role.refused(), 900);
+}
+
+#[test]
+fn who_calls_too_often_is_told_when_to_come_back() {
+    let mut world = ready();
+    world.agents[STREAMER].mood = Mood::Refuse(StatusCode::BUSY_HERE);
+    for number in 0..40 {
+        stranger(&mut world, 1, "INVITE sip:test@192.0.2.100", number);
+    }
+    world.run_for(SECOND / 4);
+    assert_eq!(world.count("INVITE"), 10);
+    let refusals = world.sent.iter().filter(|sent| sent.line.contains("503"));
+    let refusals: Vec<String> = refusals
+        .map(|sent| String::from_utf8_lossy(&sent.payload).into_owned())
+        .collect();
+    assert_eq!(refusals.len(), 30);
+    assert!(refusals.iter().all(|text| text.contains("Retry-After: 5")));
     world.assert_nothing_left();
 }
 
