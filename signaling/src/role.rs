@@ -154,7 +154,7 @@ impl Signaling {
         source: SocketAddr,
     ) {
         if let Err(refusal) = self.handle(now, endpoint, id, request, source) {
-            endpoint.respond(now, id, refusal.response(request));
+            endpoint.refuse(now, id, refusal.response(request));
         }
     }
 
@@ -222,6 +222,7 @@ impl Signaling {
         if !status.is_success() {
             let reason = &registered.response.reason;
             debug!(%source, %status, reason, "registration refused");
+            return endpoint.refuse(now, id, registered.response);
         }
         endpoint.respond(now, id, registered.response);
         if !registered.changes.is_empty() {

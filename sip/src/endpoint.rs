@@ -75,7 +75,8 @@ pub enum Failure {
 /// What happened, for the role.
 #[derive(Debug)]
 pub enum Event {
-    /// A new request, never ACK or CANCEL. An INVITE has been answered 100 Trying already.
+    /// A new request, never ACK or CANCEL. An INVITE is answered 100 Trying unless the role answers
+    /// it at once.
     Request {
         /// Answer it under this.
         id: ServerId,
@@ -133,12 +134,16 @@ pub enum Event {
 pub struct Endpoint {
     config: Config,
     random: Box<dyn FnMut() -> u64 + Send>,
+    /// What makes tags that are not kept hard to guess.
+    secret: u64,
     last_id: u64,
     clients: HashMap<ClientId, ClientEntry>,
     client_keys: HashMap<ClientKey, ClientId>,
     servers: HashMap<ServerId, ServerEntry>,
     server_keys: HashMap<ServerKey, ServerId>,
     unacknowledged: HashMap<AckKey, ServerId>,
+    /// INVITEs that have not been answered 100 Trying.
+    fresh: VecDeque<ServerId>,
     wakes: BTreeSet<(Instant, Wake)>,
     outbox: Outbox,
     events: VecDeque<Event>,
@@ -164,9 +169,10 @@ struct AckKey {
 impl Endpoint {
     /// An endpoint without transactions. `random` gives 64 unpredictable bits at each call;
     /// branches, tags and Call-IDs are made of them.
-    pub fn new(config: Config, random: impl FnMut() -> u64 + Send + 'static) -> Self {
+    pub fn new(config: Config, mut random: impl FnMut() -> u64 + Send + 'static) -> Self {
         Endpoint {
             config,
+            secret: random(),
             random: Box::new(random),
             last_id: 0,
             clients: HashMap::new(),
@@ -174,6 +180,7 @@ impl Endpoint {
             servers: HashMap::new(),
             server_keys: HashMap::new(),
             unacknowledged: HashMap::new(),
+            fresh: VecDeque::new(),
             wakes: BTreeSet::new(),
             outbox: Outbox::new(),
             events: VecDeque::new(),
@@ -247,8 +254,12 @@ impl Endpoint {
         }
     }
 
-    /// The next datagram to send.
+    /// The next datagram to send. Events come first: what the role has not answered by now, it
+    /// takes its time for.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        if self.events.is_empty() {
+            self.say_trying();
+        }
         self.outbox.pop_front()
     }
 
@@ -307,6 +318,13 @@ impl Endpoint {
     /// Answers a request. A relayed 2xx comes through here each time that its maker sends it.
     pub fn respond(&mut self, now: Instant, id: ServerId, response: Response) {
         self.answer(now, id, response, false);
+    }
+
+    /// Refuses a request and forgets it. The answer is sent once, and nothing else if the role does
+    /// it at once: if it gets lost, the request comes again, as a new one (RFC 3261 section 8.2.7).
+    /// So whoever forges their address has no more sent there than they send.
+    pub fn refuse(&mut self, now: Instant, id: ServerId, response: Response) {
+        self.answer_once(now, id, response);
     }
 
     /// Accepts an INVITE as its user agent: the 2xx is sent again until its ACK comes, 32 s at

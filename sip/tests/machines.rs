@@ -369,6 +369,40 @@ fn beyond_the_cap_requests_are_refused_with_503() {
 }
 
 #[test]
+fn what_is_refused_is_answered_once_each_time_it_comes_and_leaves_nothing() {
+    for method in [Method::Invite, Method::Options] {
+        for seed in 0..20 {
+            // The refusal gets lost at times, and the request comes again.
+            let mut net = Net::new(300 + seed, 20);
+            let request = net.request(method.clone());
+            let now = net.now;
+            net.ends[CALLER].request(now, address(CALLEE), request);
+            let (mut came, mut tags) = (0, Vec::new());
+            net.run(|net, _, event| match event {
+                Event::Request { id, request, .. } => {
+                    came += 1;
+                    let answer = Response::to_request(&request, StatusCode::NOT_FOUND);
+                    let now = net.now;
+                    net.ends[CALLEE].refuse(now, id, answer);
+                    assert_eq!(net.ends[CALLEE].transactions(), 0);
+                }
+                Event::Response { response, .. } => {
+                    assert_eq!(response.status, StatusCode::NOT_FOUND);
+                    tags.push(response.to().tag().unwrap().to_owned());
+                }
+                // The ACK of what is forgotten.
+                Event::Ack { .. } => {}
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(net.count("100"), 0);
+            assert_eq!(net.count("404"), came);
+            assert_eq!(tags.len(), 1);
+            net.assert_empty();
+        }
+    }
+}
+
+#[test]
 fn what_is_no_message_is_answered_400_or_ignored() {
     let mut net = Net::new(14, 0);
     let (now, end) = (net.now, &mut net.ends[CALLEE]);

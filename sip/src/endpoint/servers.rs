@@ -1,5 +1,7 @@
 //! Requests that came: their transactions, found by what RFC 3261 section 17.2.3 compares.
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -76,13 +78,9 @@ impl Endpoint {
         let tag = self.generate_tag();
         let machine = if request.method == Method::Invite {
             let trying = Response::to_request(&request, StatusCode::TRYING);
-            ServerMachine::Invite(InviteServer::new(
-                now,
-                request.clone(),
-                destination,
-                &trying,
-                &mut self.outbox,
-            ))
+            let invite = InviteServer::new(now, request.clone(), destination, &trying);
+            self.fresh.push_back(id);
+            ServerMachine::Invite(invite)
         } else {
             ServerMachine::Other(OtherServer::new(now, request.clone(), destination))
         };
@@ -105,6 +103,16 @@ impl Endpoint {
                 source,
             }),
             Some(invite) => self.handle_cancel(now, id, invite, request),
+        }
+    }
+
+    /// Answers INVITEs 100 Trying that the role has seen and not answered.
+    pub(super) fn say_trying(&mut self) {
+        while let Some(id) = self.fresh.pop_front() {
+            let entry = self.servers.get_mut(&id);
+            if let Some(ServerMachine::Invite(invite)) = entry.map(|entry| &mut entry.machine) {
+                invite.say_trying(&mut self.outbox);
+            }
         }
     }
 
@@ -150,6 +158,47 @@ impl Endpoint {
             self.acknowledge(id);
         }
         self.events.push_back(Event::Ack { request, source });
+    }
+
+    /// Sends an answer without keeping anything of the request; not when something was sent before.
+    pub(super) fn answer_once(&mut self, now: Instant, id: ServerId, mut response: Response) {
+        let fresh = match self.servers.get(&id).map(|entry| &entry.machine) {
+            Some(ServerMachine::Invite(invite)) => invite.is_fresh().then(|| invite.destination()),
+            Some(ServerMachine::Other(other)) => other.request().map(|_| other.destination()),
+            None => None,
+        };
+        let Some(destination) = fresh else {
+            return self.answer(now, id, response, false);
+        };
+        if response.to().tag().is_none() {
+            response.set_to_tag(&self.tag_of(&response));
+        }
+        self.forget_server(id);
+        self.send(destination, response.to_bytes());
+    }
+
+    /// The tag that every answer to one request has, though nothing is kept of it.
+    fn tag_of(&self, response: &Response) -> String {
+        let mut hasher = DefaultHasher::new();
+        self.secret.hash(&mut hasher);
+        response.headers.get(Name::Via).hash(&mut hasher);
+        response.call_id().hash(&mut hasher);
+        response.cseq().number.hash(&mut hasher);
+        response.from().tag().hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+
+    fn forget_server(&mut self, id: ServerId) {
+        let Some(entry) = self.servers.remove(&id) else {
+            return;
+        };
+        if let Some(at) = entry.wake {
+            self.wakes.remove(&(at, Wake::Server(id)));
+        }
+        self.server_keys.remove(&entry.key);
+        if let Some(ack) = entry.ack {
+            self.unacknowledged.remove(&ack);
+        }
     }
 
     pub(super) fn answer(
@@ -201,15 +250,7 @@ impl Endpoint {
                     if expiry == Expiry::OverUnacknowledged {
                         self.events.push_back(Event::Unacknowledged { id });
                     }
-                    if let Some(entry) = self.servers.remove(&id) {
-                        if let Some(at) = entry.wake {
-                            self.wakes.remove(&(at, Wake::Server(id)));
-                        }
-                        self.server_keys.remove(&entry.key);
-                        if let Some(ack) = entry.ack {
-                            self.unacknowledged.remove(&ack);
-                        }
-                    }
+                    self.forget_server(id);
                     return;
                 }
             }

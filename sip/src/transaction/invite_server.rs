@@ -17,8 +17,12 @@ pub(crate) struct InviteServer {
 
 #[derive(Debug)]
 enum State {
-    /// The role has not decided; `last` is the newest provisional answer.
-    Proceeding { request: Box<Request>, last: Letter },
+    /// The role has not decided; `last` is the newest provisional answer, sent or not.
+    Proceeding {
+        request: Box<Request>,
+        last: Letter,
+        sent: bool,
+    },
     /// Accepted. A user agent's 2xx is sent again until its ACK comes; a relay's is sent again
     /// by whoever made it.
     Accepted { unacknowledged: Option<Letter> },
@@ -29,16 +33,14 @@ enum State {
 }
 
 impl InviteServer {
-    /// Starts with 100 Trying, at once: it stops the sender's retransmissions.
+    /// Starts without a word; see [`InviteServer::say_trying`].
     pub(crate) fn new(
         now: Instant,
         request: Request,
         destination: SocketAddr,
         trying: &Response,
-        outbox: &mut Outbox,
     ) -> Self {
         let last = Letter::new(destination, trying.to_bytes());
-        last.send(outbox);
         let mut deadlines = Deadlines::new();
         // Whoever asked has given up by then: a role that never answers leaks nothing.
         deadlines.set(Timer::GiveUp, now + TRANSACTION_LIMIT * 2);
@@ -47,6 +49,7 @@ impl InviteServer {
             state: State::Proceeding {
                 request: Box::new(request),
                 last,
+                sent: false,
             },
             deadlines,
         }
@@ -60,9 +63,28 @@ impl InviteServer {
         }
     }
 
+    /// True while nothing was sent.
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(self.state, State::Proceeding { sent: false, .. })
+    }
+
+    /// Stops the sender's retransmissions while the role decides, if it has not answered.
+    pub(crate) fn say_trying(&mut self, outbox: &mut Outbox) {
+        if let State::Proceeding { last, sent, .. } = &mut self.state {
+            if !std::mem::replace(sent, true) {
+                last.send(outbox);
+            }
+        }
+    }
+
     /// True while the role has not given a final answer.
     pub(crate) fn is_pending(&self) -> bool {
         matches!(self.state, State::Proceeding { .. })
+    }
+
+    /// Where its answers go.
+    pub(crate) fn destination(&self) -> SocketAddr {
+        self.destination
     }
 
     pub(crate) fn handle_retransmission(&self, outbox: &mut Outbox) {
@@ -83,9 +105,9 @@ impl InviteServer {
         let letter = Letter::new(self.destination, response.to_bytes());
         let success = response.status.is_success();
         match &mut self.state {
-            State::Proceeding { last, .. } if response.status.is_provisional() => {
+            State::Proceeding { last, sent, .. } if response.status.is_provisional() => {
                 letter.send(outbox);
-                *last = letter;
+                (*last, *sent) = (letter, true);
             }
             State::Proceeding { .. } if success => {
                 letter.send(outbox);

@@ -44,6 +44,11 @@ impl OtherServer {
         }
     }
 
+    /// Where its answers go.
+    pub(crate) fn destination(&self) -> SocketAddr {
+        self.destination
+    }
+
     pub(crate) fn handle_retransmission(&self, outbox: &mut Outbox) {
         match &self.state {
             State::Trying { .. } => {}

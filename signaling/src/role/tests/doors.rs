@@ -298,6 +298,7 @@ fn who_calls_too_often_is_told_when_to_come_back() {
     let refusals: Vec<String> = refusals
         .map(|sent| String::from_utf8_lossy(&sent.payload).into_owned())
         .collect();
+    // Said once: an address may be forged.
     assert_eq!(refusals.len(), 30);
     assert!(refusals.iter().all(|text| text.contains("Retry-After: 5")));
     world.assert_nothing_left();
