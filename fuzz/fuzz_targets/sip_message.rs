@@ -28,8 +28,11 @@ fuzz_target!(|data: &[u8]| {
             let once = printed(&message);
             let again = Message::parse(once.clone()).expect("what was printed can be read");
             assert_eq!(body(&message), body(&again));
-            assert!(data.windows(body(&message).len().max(1)).any(|it| it == body(&message))
-                || body(&message).is_empty());
+            assert!(
+                data.windows(body(&message).len().max(1))
+                    .any(|it| it == body(&message))
+                    || body(&message).is_empty()
+            );
             assert_eq!(once, printed(&again));
             if let (Message::Request(one), Message::Request(two)) = (&message, &again) {
                 assert_eq!((&one.method, &one.uri), (&two.method, &two.uri));
