@@ -314,7 +314,7 @@ fn is_reachable(address: SocketAddr) -> bool {
 /// One line for each message at debug, the whole of it at trace.
 fn log(way: &'static str, peer: SocketAddr, data: &[u8]) {
     if tracing::enabled!(tracing::Level::TRACE) {
-        tracing::trace!(way, %peer, "{}", String::from_utf8_lossy(data));
+        tracing::trace!(way, %peer, "{}", without_credentials(&String::from_utf8_lossy(data)));
     } else if tracing::enabled!(tracing::Level::DEBUG) {
         let text = String::from_utf8_lossy(data);
         let mut lines = text.lines();
@@ -326,6 +326,32 @@ fn log(way: &'static str, peer: SocketAddr, data: &[u8]) {
         let call_id = call_id.map_or("", |(_, value)| value.trim());
         tracing::debug!(way, %peer, call_id, "{first}");
     }
+}
+
+/// A message whose proofs of passwords are left out.
+fn without_credentials(text: &str) -> String {
+    let mut hidden = false;
+    let mut shown = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        // A line goes on where the next one begins with white space (RFC 3261 section 7.3.1).
+        let goes_on = line.starts_with([' ', '\t']);
+        if goes_on && hidden {
+            continue;
+        }
+        let name = line
+            .split_once(':')
+            .map(|(name, _)| Name::parse(name.trim()));
+        let name = name.filter(|_| !goes_on);
+        hidden = matches!(name, Some(Name::Authorization | Name::ProxyAuthorization));
+        match name {
+            Some(name) if hidden => {
+                shown.push_str(name.as_str());
+                shown.push_str(": [redacted]\r\n");
+            }
+            _ => shown.push_str(line),
+        }
+    }
+    shown
 }
 
 /// 64 bits from the operating system.
@@ -351,5 +377,23 @@ async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proofs_of_passwords_are_not_logged() {
+        let shown = without_credentials(
+            "REGISTER sip:h SIP/2.0\r\nAUTHORIZATION : Digest a=\"b\",\r\n\tresponse=\"5ec4e7\"\r\n\
+             To: <sip:h>\r\n folded\r\nproxy-authorization: 5ec4e7\r\n\r\nbody",
+        );
+        assert_eq!(
+            shown,
+            "REGISTER sip:h SIP/2.0\r\nAuthorization: [redacted]\r\nTo: <sip:h>\r\n folded\r\n\
+             Proxy-Authorization: [redacted]\r\n\r\nbody"
+        );
     }
 }

@@ -82,6 +82,10 @@ names! {
     Server = "Server";
     UserAgent = "User-Agent";
     Warning = "Warning";
+    WwwAuthenticate = "WWW-Authenticate";
+    ProxyAuthenticate = "Proxy-Authenticate";
+    Authorization = "Authorization";
+    ProxyAuthorization = "Proxy-Authorization";
 }
 
 impl PartialEq for Name {
