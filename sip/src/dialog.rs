@@ -17,6 +17,8 @@ pub struct Dialog {
     invite_cseq: u32,
     target: Uri,
     routes: Vec<String>,
+    /// Of the INVITE: its ACK carries the same (section 13.2.2.4).
+    credentials: Vec<(Name, String)>,
 }
 
 impl Dialog {
@@ -33,6 +35,7 @@ impl Dialog {
             invite_cseq: invite.cseq().number,
             target: target(response.contact(), &invite.uri),
             routes,
+            credentials: credentials(invite),
         }
     }
 
@@ -47,6 +50,7 @@ impl Dialog {
             invite_cseq: invite.cseq().number,
             target: target(invite.contact(), &invite.from().uri),
             routes: record_route(&invite.headers),
+            credentials: Vec::new(),
         }
     }
 
@@ -69,7 +73,11 @@ impl Dialog {
     /// The ACK of the 2xx that made the call; sent again for each retransmission of that 2xx
     /// (section 13.2.2.4).
     pub fn ack(&self) -> Request {
-        self.build(Method::Ack, self.invite_cseq)
+        let mut ack = self.build(Method::Ack, self.invite_cseq);
+        for (name, value) in &self.credentials {
+            ack.headers.push(name.clone(), value);
+        }
+        ack
     }
 
     /// Checks that a request belongs to this call and comes in order (section 12.2.2).
@@ -120,6 +128,15 @@ fn target(contact: Option<NameAddr>, otherwise: &Uri) -> Uri {
     let mut target = contact.map_or_else(|| otherwise.clone(), |contact| contact.uri);
     target.headers = None;
     target
+}
+
+fn credentials(invite: &Request) -> Vec<(Name, String)> {
+    let fields = [Name::Authorization, Name::ProxyAuthorization];
+    let lines = |name: Name| {
+        let lines = invite.headers.all(name.clone());
+        lines.map(move |line| (name.clone(), line.to_owned()))
+    };
+    fields.into_iter().flat_map(lines).collect()
 }
 
 fn record_route(headers: &crate::header::Headers) -> Vec<String> {
@@ -183,6 +200,18 @@ mod tests {
         let (mut caller, _) = pair();
         caller.request(Method::Bye);
         assert_eq!(caller.ack().cseq().number, 7);
+    }
+
+    #[test]
+    fn the_ack_has_the_credentials_of_the_invite_and_nothing_else_has() {
+        let mut invite = invite();
+        invite.headers.push(Name::ProxyAuthorization, "Digest a=1");
+        let mut answer = Response::to_request(&invite, StatusCode::ACCEPTED);
+        answer.set_to_tag("b");
+        let mut caller = Dialog::uac(&invite, &answer);
+        let credentials = |request: Request| request.headers.count(Name::ProxyAuthorization);
+        assert_eq!(credentials(caller.ack()), 1);
+        assert_eq!(credentials(caller.request(Method::Bye)), 0);
     }
 
     #[test]
