@@ -6,6 +6,7 @@
 //! [`driver`] knows sockets and the runtime. The crate must not know what a stream is, what an
 //! SDP body says, or how any role uses the messages it carries.
 
+pub mod auth;
 pub mod dialog;
 pub mod driver;
 pub mod endpoint;

@@ -284,6 +284,18 @@ impl Request {
 
     identity!();
 
+    /// The same request once more, as a new one: with the next number and without Via (RFC 3261
+    /// section 8.1.3.5). `None` when there is no next number.
+    pub fn renewed(&self) -> Option<Self> {
+        let mut renewed = self.clone();
+        let cseq = &mut renewed.identity.cseq;
+        cseq.number = cseq.number.checked_add(1).filter(|n| *n < 1 << 31)?;
+        let cseq = cseq.to_string();
+        renewed.headers.set(Name::CSeq, &cseq);
+        renewed.headers.remove(Name::Via);
+        Some(renewed)
+    }
+
     /// The request as it goes on the wire.
     pub fn to_bytes(&self) -> Bytes {
         to_bytes(

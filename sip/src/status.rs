@@ -41,6 +41,7 @@ codes! {
     NOT_FOUND = 404 "Not Found";
     METHOD_NOT_ALLOWED = 405 "Method Not Allowed";
     NOT_ACCEPTABLE = 406 "Not Acceptable";
+    PROXY_AUTHENTICATION_REQUIRED = 407 "Proxy Authentication Required";
     REQUEST_TIMEOUT = 408 "Request Timeout";
     REQUEST_ENTITY_TOO_LARGE = 413 "Request Entity Too Large";
     UNSUPPORTED_MEDIA_TYPE = 415 "Unsupported Media Type";
