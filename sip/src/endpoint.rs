@@ -225,8 +225,9 @@ impl Endpoint {
         if data.is_empty() {
             return;
         }
+        let size = data.len();
         match Message::parse(data) {
-            Ok(Message::Request(request)) => self.handle_request(now, source, request),
+            Ok(Message::Request(request)) => self.handle_request(now, source, request, size),
             Ok(Message::Response(response)) => self.handle_response(now, source, response),
             Err(error) => {
                 self.malformed += 1;
@@ -324,7 +325,13 @@ impl Endpoint {
     /// it at once: if it gets lost, the request comes again, as a new one (RFC 3261 section 8.2.7).
     /// So whoever forges their address has no more sent there than they send.
     pub fn refuse(&mut self, now: Instant, id: ServerId, response: Response) {
-        self.answer_once(now, id, response);
+        self.answer_once(now, id, response, false);
+    }
+
+    /// Refuses a request as [`Endpoint::refuse`] does, unless the answer is longer than the request
+    /// was: then nothing is sent, for it would be more than came, and this is false.
+    pub fn refuse_briefly(&mut self, now: Instant, id: ServerId, response: Response) -> bool {
+        self.answer_once(now, id, response, true)
     }
 
     /// Accepts an INVITE as its user agent: the 2xx is sent again until its ACK comes, 32 s at

@@ -403,6 +403,37 @@ fn what_is_refused_is_answered_once_each_time_it_comes_and_leaves_nothing() {
 }
 
 #[test]
+fn a_brief_refusal_is_never_longer_than_the_request() {
+    // What an answer to this request takes, with a challenge of so many bytes; and whether it came.
+    let refuse = |method: Method, challenge: usize| {
+        let mut net = Net::new(7, 0);
+        let mut request = net.request(method);
+        request.headers.push(Name::UserAgent, &"x".repeat(400));
+        let now = net.now;
+        net.ends[CALLER].request(now, address(CALLEE), request);
+        let asked = net.ends[CALLER].poll_transmit().unwrap().payload;
+        let end = &mut net.ends[CALLEE];
+        end.handle_datagram(now, address(CALLER), asked.clone());
+        let Some(Event::Request { id, request, .. }) = end.poll_event() else {
+            panic!("no request");
+        };
+        let mut answer = Response::to_request(&request, StatusCode::UNAUTHORIZED);
+        let value = "y".repeat(challenge);
+        answer.headers.push(Name::WwwAuthenticate, &value);
+        let said = end.refuse_briefly(now, id, answer);
+        let sent = end.poll_transmit().map(|transmit| transmit.payload.len());
+        assert_eq!(said, sent.is_some());
+        assert_eq!(end.transactions(), 0);
+        sent.map(|sent| asked.len() - sent)
+    };
+    for method in [Method::Invite, Method::Options] {
+        let room = refuse(method.clone(), 1).unwrap();
+        assert_eq!(refuse(method.clone(), 1 + room), Some(0));
+        assert_eq!(refuse(method, 2 + room), None);
+    }
+}
+
+#[test]
 fn what_is_no_message_is_answered_400_or_ignored() {
     let mut net = Net::new(14, 0);
     let (now, end) = (net.now, &mut net.ends[CALLEE]);

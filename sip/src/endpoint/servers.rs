@@ -17,6 +17,8 @@ pub(super) struct ServerEntry {
     pub(super) machine: ServerMachine,
     key: ServerKey,
     pub(super) ack: Option<AckKey>,
+    /// Bytes of the request.
+    size: usize,
     tag: String,
     wake: Option<Instant>,
 }
@@ -41,6 +43,7 @@ impl Endpoint {
         now: Instant,
         source: SocketAddr,
         mut request: Request,
+        size: usize,
     ) {
         // The parser has seen that every Via can be read.
         let Some(mut via) = request.top_via() else {
@@ -91,6 +94,7 @@ impl Endpoint {
             machine,
             key,
             ack: None,
+            size,
             tag,
             wake: None,
         };
@@ -161,20 +165,35 @@ impl Endpoint {
     }
 
     /// Sends an answer without keeping anything of the request; not when something was sent before.
-    pub(super) fn answer_once(&mut self, now: Instant, id: ServerId, mut response: Response) {
-        let fresh = match self.servers.get(&id).map(|entry| &entry.machine) {
+    /// With `briefly`, not an answer that is longer than the request either; false then.
+    pub(super) fn answer_once(
+        &mut self,
+        now: Instant,
+        id: ServerId,
+        mut response: Response,
+        briefly: bool,
+    ) -> bool {
+        let entry = self.servers.get(&id);
+        let size = entry.map_or(0, |entry| entry.size);
+        let fresh = match entry.map(|entry| &entry.machine) {
             Some(ServerMachine::Invite(invite)) => invite.is_fresh().then(|| invite.destination()),
             Some(ServerMachine::Other(other)) => other.request().map(|_| other.destination()),
             None => None,
         };
         let Some(destination) = fresh else {
-            return self.answer(now, id, response, false);
+            self.answer(now, id, response, false);
+            return true;
         };
         if response.to().tag().is_none() {
             response.set_to_tag(&self.tag_of(&response));
         }
         self.forget_server(id);
-        self.send(destination, response.to_bytes());
+        let payload = response.to_bytes();
+        let sent = !briefly || payload.len() <= size;
+        if sent {
+            self.send(destination, payload);
+        }
+        sent
     }
 
     /// The tag that every answer to one request has, though nothing is kept of it.
