@@ -18,6 +18,7 @@
 //! `/ready`, which tell nothing worth hiding and stay open for load balancers.
 
 mod metrics;
+mod private;
 mod process;
 mod program;
 mod router;
@@ -31,6 +32,7 @@ use std::pin::Pin;
 use serde_json::Value;
 
 pub use metrics::{Kind, Metric};
+pub use private::private_file;
 pub use program::{address, run, stop_requested};
 pub use server::{Error, Server};
 pub use settings::{SettingsFile, parse};
