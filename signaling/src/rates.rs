@@ -1,7 +1,7 @@
 //! How much one source may send: what is beyond it costs this server next to nothing, and others
 //! nothing at all.
 //!
-//! Each address has two token buckets, of messages and of calls. Addresses of version 6 count by
+//! Each address has three token buckets: of messages, of calls, and of wrong passwords. Addresses of version 6 count by
 //! their first 64 bits, of which everybody has as many as they like.
 
 use std::collections::HashMap;
@@ -16,6 +16,8 @@ use ipnet::{IpNet, Ipv4Net};
 const MESSAGES: f64 = 50.0;
 /// New calls in a second.
 const CALLS: f64 = 5.0;
+/// Wrong passwords in a second.
+const GUESSES: f64 = 10.0;
 /// What was not used for so long may be used at once.
 const SAVINGS: f64 = 2.0;
 /// Sources that are remembered. Who floods from more addresses than that has forged them.
@@ -82,6 +84,7 @@ impl fmt::Display for Trust {
 struct Source {
     messages: Bucket,
     calls: Bucket,
+    guesses: Bucket,
 }
 
 /// What is left, and when that was.
@@ -113,6 +116,30 @@ impl Rates {
         self.admits(now, source, |source| &mut source.calls)
     }
 
+    /// Whether a password of this source may be looked at.
+    pub fn admits_guess(&mut self, now: Instant, source: IpAddr) -> bool {
+        if self.trusts(source) {
+            return true;
+        }
+        let known = self.sources.get_mut(&network(source.to_canonical()));
+        let admitted = known.is_none_or(|source| source.guesses.holds(now));
+        self.refused += u64::from(!admitted);
+        admitted
+    }
+
+    /// The password was wrong. Right ones are not counted.
+    pub fn note_wrong_guess(&mut self, now: Instant, source: IpAddr) {
+        let refused = self.refused;
+        self.admits(now, source, |source| &mut source.guesses);
+        self.refused = refused;
+    }
+
+    /// Whether this source is bound by no rate.
+    pub fn trusts(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        self.trusted.0.iter().any(|net| net.contains(&source))
+    }
+
     /// How often it was not, so far.
     pub fn refused(&self) -> u64 {
         self.refused
@@ -124,10 +151,10 @@ impl Rates {
         source: IpAddr,
         bucket: fn(&mut Source) -> &mut Bucket,
     ) -> bool {
-        let source = source.to_canonical();
-        if self.trusted.0.iter().any(|net| net.contains(&source)) {
+        if self.trusts(source) {
             return true;
         }
+        let source = source.to_canonical();
         let known = network(source);
         if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&known) {
             self.forget(now);
@@ -139,6 +166,7 @@ impl Rates {
             None => bucket(self.sources.entry(known).or_insert(Source {
                 messages: Bucket::full(now, MESSAGES),
                 calls: Bucket::full(now, CALLS),
+                guesses: Bucket::full(now, GUESSES),
             }))
             .take(now),
         };
@@ -155,8 +183,10 @@ impl Rates {
             return;
         }
         let lately = |bucket: &Bucket| now.saturating_duration_since(bucket.at) < quiet;
-        self.sources
-            .retain(|_, source| lately(&source.messages) || lately(&source.calls));
+        self.sources.retain(|_, source| {
+            let buckets = [&source.messages, &source.calls, &source.guesses];
+            buckets.into_iter().any(lately)
+        });
     }
 }
 
@@ -169,15 +199,20 @@ impl Bucket {
         }
     }
 
-    fn take(&mut self, now: Instant) -> bool {
+    /// Whether something is left.
+    fn holds(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.left = (self.left + passed * self.rate).min(self.rate * SAVINGS);
         self.at = now;
-        if self.left < 1.0 {
-            return false;
+        self.left >= 1.0
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        let holds = self.holds(now);
+        if holds {
+            self.left -= 1.0;
         }
-        self.left -= 1.0;
-        true
+        holds
     }
 }
 
@@ -221,6 +256,27 @@ mod tests {
         let calls = (0..100).filter(|_| rates.admits_call(later, ip("192.0.2.1")));
         assert_eq!(calls.count(), 10);
         assert_eq!(rates.refused(), 900 + 950 + 90);
+    }
+
+    #[test]
+    fn wrong_passwords_are_counted_and_right_ones_are_not() {
+        let (mut rates, start) = rates("127.0.0.0/8");
+        let guess = |rates: &mut Rates, now, source: &str| {
+            let admitted = rates.admits_guess(now, ip(source));
+            if admitted {
+                rates.note_wrong_guess(now, ip(source));
+            }
+            admitted
+        };
+        assert!((0..1000).all(|_| rates.admits_guess(start, ip("192.0.2.1"))));
+        let guesses = (0..100).filter(|_| guess(&mut rates, start, "192.0.2.1"));
+        assert_eq!(guesses.count(), 20);
+        let later = start + Duration::from_secs(1);
+        let guesses = (0..100).filter(|_| guess(&mut rates, later, "192.0.2.1"));
+        assert_eq!(guesses.count(), 10);
+        assert_eq!(rates.refused(), 80 + 90);
+        assert!(guess(&mut rates, later, "192.0.2.2"));
+        assert!((0..100).all(|_| guess(&mut rates, later, "127.0.0.1")));
     }
 
     #[test]
