@@ -84,7 +84,18 @@ pub struct Config {
     #[arg(long, value_name = "CIDR,…", env = "RUSTICAST_TRUST", default_value_t)]
     pub trust: Trust,
 
-    /// Allow addresses beyond loopback although SIP has neither encryption nor passwords
+    /// File of who may register streams, one a line: NAME:PASSWORD, NAME:PASSWORD:STREAM,STREAM,…
+    /// or NAME:PASSWORD:* for all streams; without the third field, a name belongs to the first
+    /// who registers it, as long as it is registered. Passwords have 8 characters at least, and
+    /// nobody but the owner may read the file
+    #[arg(long, value_name = "FILE", env = "RUSTICAST_USERS")]
+    pub users: Option<PathBuf>,
+
+    /// Ask for a user and password to call a stream as well, not only to register one
+    #[arg(long, env = "RUSTICAST_AUTH_CALLS")]
+    pub auth_calls: bool,
+
+    /// Allow addresses beyond loopback without --users: anybody there can take over streams
     #[arg(long, env = "RUSTICAST_INSECURE")]
     pub insecure: bool,
 }
@@ -102,6 +113,8 @@ impl Default for Config {
             trace: false,
             capture: None,
             trust: Trust::default(),
+            users: None,
+            auth_calls: false,
             insecure: false,
         }
     }
@@ -114,10 +127,14 @@ impl Config {
     /// [`Error::Config`] with one sentence that names the flag.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |why: String| Err(Error::Config { why });
-        if !self.listen.ip().is_loopback() && !self.insecure {
+        if self.auth_calls && self.users.is_none() {
+            return refuse("--auth-calls asks for passwords: name their file with --users".into());
+        }
+        if !self.listen.ip().is_loopback() && self.users.is_none() && !self.insecure {
             return refuse(format!(
                 "--listen {} can be reached from other machines and anybody there could take \
-                 over streams: use a loopback address, or add --insecure",
+                 over streams: use a loopback address, name who may register with --users FILE, \
+                 or add --insecure",
                 self.listen
             ));
         }
@@ -155,6 +172,18 @@ mod tests {
                 .check()
                 .is_ok()
         );
+        assert!(
+            parsed(&["--listen", "0.0.0.0:5060", "--users", "users"])
+                .check()
+                .is_ok()
+        );
         assert!(parsed(&["--advertise", "0.0.0.0:5060"]).check().is_err());
+    }
+
+    #[test]
+    fn passwords_for_calls_need_users() {
+        let refused = parsed(&["--auth-calls"]).check().unwrap_err();
+        assert!(refused.to_string().contains("--users"));
+        assert!(parsed(&["--auth-calls", "--users", "u"]).check().is_ok());
     }
 }

@@ -13,6 +13,12 @@ pub enum Error {
         /// One sentence that names the flag.
         why: String,
     },
+    /// The file of users cannot be used.
+    #[error("--users: {why}")]
+    Users {
+        /// One sentence that names the file and the line.
+        why: String,
+    },
     /// The address for SIP is taken, not ours, or not permitted.
     #[error("cannot listen for SIP on {address}: {source}")]
     Bind {

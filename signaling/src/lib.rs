@@ -3,6 +3,7 @@
 //! One task owns a UDP socket and everything here. It must not know what an SDP body says, what a
 //! codec is, or who watches: it relays what it does not understand.
 
+pub mod auth;
 pub mod config;
 mod date;
 mod deadlines;

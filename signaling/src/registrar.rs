@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sip::{Message, Name, NameAddr, Request, Response, StatusCode, Uri};
 use tracing::{debug, info, warn};
 
+use crate::auth::{Claim, users};
 use crate::date::date;
 use crate::deadlines::Deadlines;
 use crate::directory::{StreamerInfo, is_name};
@@ -291,9 +292,15 @@ impl Registrar {
     }
 
     /// Carries out a REGISTER, or says why not; a request is carried out as a whole or not at
-    /// all.
-    pub fn register(&mut self, now: Instant, request: &Request, source: SocketAddr) -> Registered {
-        self.try_register(now, request, source)
+    /// all. `claim` is who sends it, when that is asked for.
+    pub fn register(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        source: SocketAddr,
+        claim: Option<&Claim>,
+    ) -> Registered {
+        self.try_register(now, request, source, claim)
             .unwrap_or_else(|refusal| Registered {
                 response: refusal.response(request),
                 changes: Vec::new(),
@@ -306,6 +313,7 @@ impl Registrar {
         now: Instant,
         request: &Request,
         source: SocketAddr,
+        claim: Option<&Claim>,
     ) -> Result<Registered, Refusal> {
         let aor = &request.to().uri;
         let name = aor.user.as_deref().unwrap_or_default();
@@ -315,6 +323,7 @@ impl Registrar {
                 "Stream names are 1 to 64 letters, digits, - and _",
             ));
         }
+        self.check_owner(name, claim)?;
         let wishes = self.wishes(request, source)?;
         self.check_order(name, request)?;
         let report = Report::read(name, request)?;
@@ -327,13 +336,26 @@ impl Registrar {
         }
         let changes = wishes
             .into_iter()
-            .flat_map(|wish| self.apply(now, name, request, wish, &report))
+            .flat_map(|wish| self.apply(now, name, request, wish, &report, claim))
             .collect();
         Ok(Registered {
             response: self.confirmation(now, name, request),
             changes,
             calls: report.calls,
         })
+    }
+
+    /// A name that the file of users gives to nobody is whose it is, as long as it lives.
+    fn check_owner(&self, name: &str, claim: Option<&Claim>) -> Result<(), Refusal> {
+        let Some(claim) = claim.filter(|claim| claim.free) else {
+            return Ok(());
+        };
+        let bindings = self.streams.get(name).into_iter().flatten();
+        let mut owners = bindings.filter_map(|it| it.record.binding.user.as_ref());
+        match owners.any(|owner| *owner != claim.user) {
+            true => Err(users::taken()),
+            false => Ok(()),
+        }
     }
 
     /// The Contacts of a REGISTER. `*` becomes one wish for each binding there is.
@@ -400,6 +422,7 @@ impl Registrar {
         request: &Request,
         wish: Wish,
         report: &Report,
+        claim: Option<&Claim>,
     ) -> Vec<Change> {
         let matching: Vec<BindingId> = self.matches(name, &wish).map(|it| it.id).collect();
         if wish.expires == 0 {
@@ -459,6 +482,7 @@ impl Registrar {
                 cseq: request.cseq().number,
                 instance: wish.instance,
                 expires: wish.expires,
+                user: claim.map(|claim| claim.user.clone()),
             },
         });
         changes.push(match first.as_ref().map(|binding| binding.id) {

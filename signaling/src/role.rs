@@ -9,6 +9,7 @@ use sip::driver::Role;
 use sip::{Endpoint, Event, Method, Name, Request, Response, ServerId, StatusCode, Via};
 use tracing::{debug, warn};
 
+use crate::auth::{self, Claim, Gate};
 use crate::directory::{self, PAGE_LOOPBACK, PAGE_NETWORK};
 use crate::rates::Rates;
 use crate::refusal::Refusal;
@@ -31,6 +32,8 @@ const SUPPORTED: [&str; 1] = ["path"];
 pub struct Signaling {
     own: Own,
     rates: Rates,
+    /// `None` when everybody may register.
+    gate: Option<Gate>,
     registrar: Registrar,
     sessions: Sessions,
     relay: Relay,
@@ -89,12 +92,20 @@ impl Signaling {
             relay: Relay::new(own.clone()),
             own,
             rates,
+            gate: None,
             registrar,
             sessions,
             summons: Summons::new(now, &restored),
             registrations: 0,
             phase: Phase::Running,
         }
+    }
+
+    /// The same server, which asks who registers.
+    #[must_use]
+    pub fn with_gate(mut self, gate: Gate) -> Self {
+        self.gate = Some(gate);
+        self
     }
 
     /// What the store keeps.
@@ -125,6 +136,11 @@ impl Signaling {
         self.rates.refused()
     }
 
+    /// How often so far a user or password was wrong.
+    pub fn denied(&self) -> u64 {
+        self.gate.as_ref().map_or(0, Gate::denied)
+    }
+
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.relay.is_idle() && self.registrar.is_empty() && self.sessions.is_empty()
@@ -153,8 +169,16 @@ impl Signaling {
         request: &Request,
         source: SocketAddr,
     ) {
-        if let Err(refusal) = self.handle(now, endpoint, id, request, source) {
-            endpoint.refuse(now, id, refusal.response(request));
+        let Err(refusal) = self.handle(now, endpoint, id, request, source) else {
+            return;
+        };
+        let response = refusal.response(request);
+        if !refusal.is_brief() || self.rates.trusts(source.ip()) {
+            return endpoint.refuse(now, id, response);
+        }
+        let said = endpoint.refuse_briefly(now, id, response);
+        if let (false, Some(gate)) = (said, &mut self.gate) {
+            gate.note_unasked(now, source);
         }
     }
 
@@ -170,7 +194,10 @@ impl Signaling {
         self.own.check_loop(request)?;
         if request.method == Method::Register {
             routing::require(request, Name::Require, &SUPPORTED)?;
-            self.register(now, endpoint, id, request, source);
+            let gate = self.gate.as_mut();
+            let claim = gate.map(|gate| gate.register(now, request, source, &mut self.rates));
+            let claim = claim.transpose()?;
+            self.register(now, endpoint, id, request, source, claim.as_ref());
             return Ok(());
         }
         if request.to().tag().is_some() || request.method == Method::Bye {
@@ -183,9 +210,17 @@ impl Signaling {
                 if self.phase != Phase::Running {
                     return Err(Refusal::overload("Server is ending"));
                 }
+                // A question for the password is no call yet.
+                let gate = self.gate.as_mut();
+                let admitted = gate.map(|gate| gate.call(now, request, source, &mut self.rates));
+                let admitted = admitted.transpose()?;
                 if !self.rates.admits_call(now, source.ip()) {
                     return Err(Refusal::overload("Too many calls from your address"));
                 }
+                let request = admitted.as_ref().unwrap_or(request);
+                return self.with(now, endpoint, |relay, context| {
+                    relay.for_stream(context, id, request, source)
+                });
             }
             return self.with(now, endpoint, |relay, context| {
                 relay.for_stream(context, id, request, source)
@@ -216,8 +251,9 @@ impl Signaling {
         id: ServerId,
         request: &Request,
         source: SocketAddr,
+        claim: Option<&Claim>,
     ) {
-        let registered = self.registrar.register(now, request, source);
+        let registered = self.registrar.register(now, request, source, claim);
         let status = registered.response.status;
         if !status.is_success() {
             let reason = &registered.response.reason;
@@ -331,6 +367,10 @@ impl Role for Signaling {
                 source,
             } => self.request(now, endpoint, id, &request, source),
             Event::Ack { request, .. } => {
+                let request = match self.gate {
+                    Some(_) => auth::without_credentials(&request),
+                    None => request,
+                };
                 self.with(now, endpoint, |relay, context| relay.ack(context, &request));
             }
             Event::Cancel { invite, .. } => {
@@ -384,6 +424,9 @@ impl Role for Signaling {
                 warn!("a streamer in the data base cannot be asked to register again");
             }
         }
+        if let Some(gate) = &mut self.gate {
+            gate.handle_timeout(now);
+        }
         if let Phase::Ending { until } = self.phase {
             if until <= now {
                 self.with(now, endpoint, |relay, context| {
@@ -403,6 +446,7 @@ impl Role for Signaling {
             self.sessions.poll_timeout(),
             self.relay.poll_timeout(),
             self.summons.poll_timeout(),
+            self.gate.as_ref().and_then(Gate::poll_timeout),
             ending,
         ]
         .into_iter()

@@ -12,6 +12,8 @@ use sip::{Endpoint, Event};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
+use crate::auth::Gate;
+use crate::auth::users::Users;
 use crate::config::Config;
 use crate::error::Error;
 use crate::ladder::{Flow, Ladder, Recorder, Writers};
@@ -37,6 +39,7 @@ pub struct Server {
     file: DataFile,
     kept: Snapshot,
     trust: Trust,
+    gate: Option<Gate>,
     gauges: watch::Sender<Gauges>,
     ladder: Arc<Ladder>,
     writers: Writers,
@@ -51,6 +54,7 @@ struct Gauges {
     transactions: usize,
     malformed: u64,
     refused: u64,
+    denied: u64,
 }
 
 /// Shows [`Gauges`] and the ladder to the admin server.
@@ -73,6 +77,9 @@ impl Server {
             address: config.listen,
             source,
         };
+        let users = config.users.as_deref().map(Users::read).transpose();
+        let users = users.map_err(|why| Error::Users { why })?;
+        let gate = users.map(|users| Gate::new(users, config.auth_calls, key(), Instant::now()));
         let mut socket = Socket::bind(config.listen).map_err(bind)?;
         let local = socket.local();
         let advertised = config.advertise.unwrap_or(outer_address(local));
@@ -102,6 +109,7 @@ impl Server {
             file,
             kept,
             trust: config.trust,
+            gate,
             gauges,
             ladder,
             writers,
@@ -141,6 +149,7 @@ impl Server {
             file,
             kept,
             trust,
+            gate,
             gauges,
             ladder: _,
             writers,
@@ -150,6 +159,9 @@ impl Server {
         let endpoint = socket.endpoint_at(own.advertised());
         let rates = Rates::new(trust);
         let mut role = Signaling::new(own, rates, Instant::now(), SystemTime::now(), &kept);
+        if let Some(gate) = gate {
+            role = role.with_gate(gate);
+        }
         drop(kept);
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let (revision, changes) = watch::channel(role.revision());
@@ -186,6 +198,14 @@ impl Server {
     }
 }
 
+/// What nonces are made with, another one at each start.
+fn key() -> [u8; 64] {
+    let mut key = [0; 64];
+    // The generator fails only where the system has none, and nothing secret could be made there.
+    getrandom::fill(&mut key).expect("the operating system gives random numbers");
+    key
+}
+
 /// The pure role, with what the other tasks need to know of it told to them after each step.
 struct Published<'a> {
     role: &'a mut Signaling,
@@ -209,6 +229,7 @@ impl Published<'_> {
             transactions,
             malformed: endpoint.malformed(),
             refused: self.role.refused(),
+            denied: self.role.denied(),
         };
         self.gauges
             .send_if_modified(|seen| std::mem::replace(seen, gauges) != gauges);
@@ -277,6 +298,7 @@ impl admin::Source for Live {
             transactions,
             malformed,
             refused,
+            denied,
             ..
         } = *self.gauges.borrow();
         let fill = self.ladder.fill();
@@ -289,6 +311,7 @@ impl admin::Source for Live {
             "transactions": transactions,
             "malformed": malformed,
             "refused": refused,
+            "denied": denied,
             "ladder": {"calls": fill.calls, "bytes": fill.bytes},
         });
         if let Some(capture) = &self.capture {
@@ -309,11 +332,14 @@ impl admin::Source for Live {
             "capture/datagrams" => "Datagrams written to the capture.",
             "capture/lost" => "Datagrams that the capture lacks.",
             "ladder/bytes" => "Memory of the messages kept, in bytes.",
+            "denied" => "Requests with a wrong user or password.",
             "refused" => "Messages and calls beyond the rate of their source.",
             _ => return None,
         };
         let kind = match path {
-            "malformed" | "refused" | "capture/datagrams" | "capture/lost" => Kind::Counter,
+            "malformed" | "refused" | "denied" | "capture/datagrams" | "capture/lost" => {
+                Kind::Counter
+            }
             _ => Kind::Gauge,
         };
         Some(Metric { help, kind })

@@ -51,7 +51,18 @@ impl Desk {
         let request = self.request(lines, body);
         assert_eq!(request.method, Method::Register);
         self.registrar
-            .register(self.now, &request, SOURCE.parse().unwrap())
+            .register(self.now, &request, SOURCE.parse().unwrap(), None)
+    }
+
+    fn register_as(&mut self, user: &str, free: bool, lines: &str) -> StatusCode {
+        let request = self.request(lines, "");
+        let user = user.to_owned();
+        let claim = Claim { user, free };
+        let source = SOURCE.parse().unwrap();
+        let registered = self
+            .registrar
+            .register(self.now, &request, source, Some(&claim));
+        registered.response.status
     }
 
     fn wait(&mut self, seconds: u64) -> usize {
@@ -168,7 +179,7 @@ fn an_older_request_changes_nothing() {
     desk.register("Contact: <sip:a@192.0.2.1:4000>\r\nExpires: 60\r\n");
     let refused = desk
         .registrar
-        .register(desk.now, &old, SOURCE.parse().unwrap());
+        .register(desk.now, &old, SOURCE.parse().unwrap(), None);
     assert_eq!(refused.response.status, StatusCode::SERVER_INTERNAL_ERROR);
     assert_eq!(desk.registrar.len(), 1);
 }
@@ -356,4 +367,37 @@ fn however_many_streamers_a_stream_has_the_answer_can_be_read() {
     assert_eq!(refresh.status, StatusCode::OK);
     let long = desk.register(&contact(3, &format!(";x={}", "x".repeat(300))));
     assert_eq!(long.response.status, StatusCode::BAD_REQUEST);
+}
+
+#[test]
+fn a_name_is_whose_it_is_as_long_as_it_lives() {
+    let mut desk = Desk::new();
+    let at = |port: u16| format!("Contact: <sip:test@192.0.2.1:{port}>\r\nExpires: 60\r\n");
+    let ok = StatusCode::OK;
+    assert_eq!(desk.register_as("ana", true, &at(1)), ok);
+    assert_eq!(desk.register_as("ana", true, &at(2)), ok);
+    for lines in [
+        at(3),
+        at(1),
+        "Contact: *\r\nExpires: 0\r\n".into(),
+        String::new(),
+    ] {
+        let refused = desk.register_as("bob", true, &lines);
+        assert_eq!(refused, StatusCode::FORBIDDEN, "{lines}");
+    }
+    assert_eq!(desk.registrar.len(), 2);
+    // To whom the file gives it, it is open all the same.
+    assert_eq!(desk.register_as("ops", false, &at(4)), ok);
+    desk.wait(60);
+    assert_eq!(desk.register_as("bob", true, &at(3)), ok);
+    assert_eq!(desk.register_as("ana", true, &at(1)), StatusCode::FORBIDDEN);
+}
+
+#[test]
+fn a_name_from_before_there_were_users_is_for_the_first_who_proves_to_be_one() {
+    let mut desk = Desk::new();
+    desk.register("Contact: <sip:test@192.0.2.1:1>\r\n");
+    let lines = "Contact: <sip:test@192.0.2.1:1>\r\n";
+    assert_eq!(desk.register_as("ana", true, lines), StatusCode::OK);
+    assert_eq!(desk.register_as("bob", true, lines), StatusCode::FORBIDDEN);
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use sip::auth::{Account, Secret};
 use sip::driver::Role;
 use sip::endpoint::{Config, Endpoint, Transmit};
 use sip::{
@@ -14,6 +15,8 @@ use sip::{
 };
 
 use super::Signaling;
+use crate::auth::Gate;
+use crate::auth::users::Users;
 use crate::rates::Rates;
 use crate::routing::Own;
 use crate::store::Snapshot;
@@ -48,6 +51,7 @@ pub(super) enum Mood {
 pub(super) struct Agent {
     pub(super) address: SocketAddr,
     pub(super) endpoint: Endpoint,
+    pub(super) account: Account,
     pub(super) mood: Mood,
     /// INVITEs that wait for an answer.
     pub(super) held: Vec<(ServerId, Request)>,
@@ -79,6 +83,10 @@ pub(super) struct World {
     pub(super) eats: Option<(usize, &'static str)>,
     /// What the server sent.
     pub(super) sent: Vec<Sent>,
+    /// What came to the server, and from where.
+    pub(super) came: Vec<(SocketAddr, Bytes)>,
+    /// Its file of users, and whether calls are asked for passwords.
+    users: Option<(&'static str, bool)>,
     random: Random,
     flying: BTreeMap<(Instant, u64), (SocketAddr, Transmit)>,
     order: u64,
@@ -119,6 +127,7 @@ impl Agent {
             address,
             registration: endpoint.generate_call_id(),
             endpoint,
+            account: Account::default(),
             mood: Mood::Accept,
             held: Vec::new(),
             calls: HashMap::new(),
@@ -164,7 +173,7 @@ impl Agent {
                         .respond(now, id, Response::to_request(&request, status));
                 }
             }
-            Event::Response { id, response, .. } => self.response(id, response),
+            Event::Response { id, response, .. } => self.response(now, id, response),
             Event::Failed { .. } => self.failures += 1,
             Event::Unacknowledged { .. } => self.failures += 1,
             Event::Stray { response, .. } => self.strays.push(response),
@@ -214,8 +223,18 @@ impl Agent {
         self.endpoint.accept(now, id, answer);
     }
 
-    fn response(&mut self, id: ClientId, response: Response) {
+    fn response(&mut self, now: Instant, id: ClientId, response: Response) {
         if response.status.is_provisional() {
+            return;
+        }
+        let (endpoint, server) = (&mut self.endpoint, server_address());
+        let account = &mut self.account;
+        if let Some(again) = account.handle_response(now, endpoint, server, id, &response) {
+            self.cseq += 1;
+            if self.invites.remove(&id).is_some() {
+                let invite = self.endpoint.client_request(again).unwrap().clone();
+                self.invites.insert(again, invite);
+            }
             return;
         }
         match self.invites.get(&id) {
@@ -256,6 +275,8 @@ impl World {
             loss: 0,
             eats: None,
             sent: Vec::new(),
+            came: Vec::new(),
+            users: None,
             random: Random(seed),
             flying: BTreeMap::new(),
             order: 0,
@@ -264,6 +285,21 @@ impl World {
         world.join();
         world.join();
         world
+    }
+
+    /// The same with a file of users.
+    pub(super) fn with_users(seed: u64, users: &'static str, calls: bool) -> Self {
+        let mut world = World::new(seed);
+        world.users = Some((users, calls));
+        world.restart();
+        world
+    }
+
+    /// An agent that has a password.
+    pub(super) fn join_as(&mut self, user: &str, password: &str) -> usize {
+        let number = self.join();
+        self.agents[number].account = Account::new(user, Secret::new(password));
+        number
     }
 
     /// Another agent, at an address of its own.
@@ -282,14 +318,23 @@ impl World {
         self.seed += 1;
         self.endpoint = server_endpoint(self.seed + 1000);
         let own = Own::new(server_address(), &[]);
-        self.role = Signaling::new(own, rates(), self.now, SystemTime::UNIX_EPOCH, &snapshot);
+        let role = Signaling::new(own, rates(), self.now, SystemTime::UNIX_EPOCH, &snapshot);
+        self.role = match self.users {
+            None => role,
+            Some((users, calls)) => {
+                let users = Users::parse(users).unwrap();
+                let key = [self.seed as u8; 64];
+                role.with_gate(Gate::new(users, calls, key, self.now))
+            }
+        };
     }
 
     /// Sends a request of an agent to the server.
     pub(super) fn send(&mut self, agent: usize, request: Request) -> ClientId {
         let agent = &mut self.agents[agent];
         let kept = request.clone();
-        let id = agent.endpoint.request(self.now, server_address(), request);
+        let (endpoint, server) = (&mut agent.endpoint, server_address());
+        let id = agent.account.request(self.now, endpoint, server, request);
         if kept.method == Method::Invite {
             agent.invites.insert(id, kept);
         }
@@ -411,6 +456,7 @@ impl World {
     fn deliver(&mut self, source: SocketAddr, transmit: Transmit) {
         let to = transmit.destination;
         if to == server_address() {
+            self.came.push((source, transmit.payload.clone()));
             if self.role.admits(self.now, source) {
                 self.endpoint
                     .handle_datagram(self.now, source, transmit.payload);

@@ -57,6 +57,8 @@ pub struct BindingRecord {
     pub instance: Option<String>,
     /// Granted lease in seconds.
     pub expires: u32,
+    /// Who registered it, when passwords are asked for.
+    pub user: Option<String>,
 }
 
 /// Element `session`: one call.

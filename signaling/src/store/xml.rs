@@ -95,6 +95,7 @@ fn read_streamer(element: &Element) -> Result<Arc<StreamerRecord>, XmlError> {
             cseq: binding.parsed("binding", "cseq")?,
             instance: texts("instance")?.pop(),
             expires: binding.parsed("binding", "expires")?,
+            user: texts("user")?.pop(),
         },
         name,
     }))

@@ -5,6 +5,7 @@ mod doors;
 mod restart;
 mod streamers;
 mod torture;
+mod users;
 
 use std::time::Duration;
 

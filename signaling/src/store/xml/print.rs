@@ -56,7 +56,11 @@ fn write_streamer<W: Write>(writer: &mut Printer<W>, streamer: &StreamerRecord) 
             if let Some(instance) = &binding.instance {
                 writer.leaf("instance", instance)?;
             }
-            writer.leaf("expires", binding.expires.to_string())
+            writer.leaf("expires", binding.expires.to_string())?;
+            match &binding.user {
+                Some(user) => writer.leaf("user", user),
+                None => Ok(()),
+            }
         })
     })
 }

@@ -46,6 +46,7 @@ fn streamer() -> StreamerRecord {
             cseq: 7,
             instance: Some("<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>".into()),
             expires: 60,
+            user: Some("ana".into()),
         },
     }
 }
@@ -72,6 +73,7 @@ fn a_snapshot_comes_back_as_it_went() {
     let record = Arc::make_mut(&mut snapshot.streamers[0]);
     record.info = StreamerInfo::named("test");
     record.binding.instance = None;
+    record.binding.user = None;
     record.binding.path.clear();
     Arc::make_mut(&mut snapshot.sessions[0]).streamer_tag = None;
     round_trip(&snapshot);
