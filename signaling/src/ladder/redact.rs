@@ -188,6 +188,29 @@ mod tests {
     }
 
     #[test]
+    fn what_our_own_programs_prove_who_they_are_with_is_masked() {
+        use sip::auth::{Algorithm, Counted, Credentials, Secret};
+        let credentials = Credentials {
+            user: "ana, \"response=\"".to_owned(),
+            realm: "rusticast".to_owned(),
+            nonce: "0123".to_owned(),
+            opaque: Some("x".to_owned()),
+            uri: "sip:h;response=1".to_owned(),
+            algorithm: Algorithm::Sha256,
+            counted: Some(Counted {
+                count: 1,
+                cnonce: "c".to_owned(),
+            }),
+            response: Secret::new("5ec4e75ec4e7"),
+        };
+        for field in ["Authorization", "Proxy-Authorization"] {
+            let text = format!("REGISTER sip:h SIP/2.0\r\n{field}: {credentials}\r\n\r\n");
+            assert_eq!(shown(&text), text.replace("5ec4e75ec4e7", "000000000000"));
+            assert!(!head(text.as_bytes()).contains("5ec4e7"));
+        }
+    }
+
+    #[test]
     fn messages_within_messages_and_broken_ones_are_masked_as_well() {
         for text in [
             "NOTIFY sip:a@b SIP/2.0\r\n\r\nREGISTER sip:a@b SIP/2.0\r\nAuthorization: Basic 5ec4e7\r\n",

@@ -34,25 +34,23 @@ fn succeeded(output: &Output) {
     assert!(output.status.success(), "{text}\n{errors}");
 }
 
-/// Registers `streams` from one port and lets a scenario answer there while another one calls.
-fn calls(streamer: &str, front: &str, count: &str) {
-    let directory = Directory::new();
-    let program = Program::start(&directory.data());
+/// Registers a stream from one port and lets a scenario answer there while another one calls. With
+/// a password, sipp gives it where it is asked.
+fn calls(program: Program, [register, streamer, front]: [&str; 3], count: &str, password: &[&str]) {
     let server = program.sip.to_string();
     let port = {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.local_addr().unwrap().port().to_string()
     };
-    let register = ["-s", "test", "-p", &port, "-m", "1", &server];
+    let at = ["-s", "test", "-p", &port, "-m", "1", &server];
     succeeded(
-        &sipp("register.xml", &register)
+        &sipp(register, &[password, &at].concat())
             .output()
             .expect("sipp from the package sip-tester"),
     );
     let answering = sipp(streamer, &["-p", &port, "-m", count]).spawn().unwrap();
-    let calling = sipp(front, &["-s", "test", "-m", count, "-r", "20", &server])
-        .output()
-        .unwrap();
+    let many = ["-s", "test", "-m", count, "-r", "20", &server];
+    let calling = sipp(front, &[password, &many].concat()).output().unwrap();
     succeeded(&calling);
     succeeded(&answering.wait_with_output().unwrap());
     let state = program.wait_for(PATIENCE, |state| state["sessions"] == 0);
@@ -69,10 +67,56 @@ fn calls(streamer: &str, front: &str, count: &str) {
 
 #[test]
 fn sipp_calls_sipp() {
-    calls("streamer.xml", "front.xml", "40");
+    let directory = Directory::new();
+    let program = Program::start(&directory.data());
+    let scenarios = ["register.xml", "streamer.xml", "front.xml"];
+    calls(program, scenarios, "40", &[]);
 }
 
 #[test]
 fn sipp_gives_up_calls_to_sipp() {
-    calls("holding_streamer.xml", "cancelling_front.xml", "20");
+    let directory = Directory::new();
+    let program = Program::start(&directory.data());
+    let scenarios = [
+        "register.xml",
+        "holding_streamer.xml",
+        "cancelling_front.xml",
+    ];
+    calls(program, scenarios, "20", &[]);
+}
+
+#[test]
+fn sipp_calls_sipp_with_passwords() {
+    let directory = Directory::new();
+    let users = directory.users("test:the password\n");
+    let flags = [
+        "--listen",
+        "127.0.0.1:0",
+        "--auth-calls",
+        "--users",
+        users.to_str().unwrap(),
+    ];
+    let program = Program::start_with(&flags, &directory.data());
+    let server = program.sip.to_string();
+    let wrong = [
+        "-au",
+        "test",
+        "-ap",
+        "a password",
+        "-s",
+        "test",
+        "-m",
+        "1",
+        &server,
+    ];
+    let refused = sipp("register_with_password.xml", &wrong).output().unwrap();
+    assert!(!refused.status.success());
+    program.wait_for(PATIENCE, |state| state["denied"] == 1);
+    let scenarios = [
+        "register_with_password.xml",
+        "streamer.xml",
+        "front_with_password.xml",
+    ];
+    let password = ["-au", "test", "-ap", "the password"];
+    calls(program, scenarios, "20", &password);
 }

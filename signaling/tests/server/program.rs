@@ -222,7 +222,20 @@ fn impossible_flags_end_the_program_with_one_sentence() {
         assert_eq!(text.lines().count(), 1, "{text}");
         text
     };
-    assert!(run(&["--listen", "0.0.0.0:0"]).contains("--insecure"));
+    assert!(run(&["--listen", "0.0.0.0:0"]).contains("--users FILE, or add --insecure"));
+    let users = directory.users("ana:the password\nbob:short\n");
+    let told = run(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--users",
+        users.to_str().unwrap(),
+    ]);
+    let place = format!("signaling: --users: {}:2: a password has", users.display());
+    assert!(
+        told.starts_with(&place) && !told.contains("short"),
+        "{told}"
+    );
+    assert!(run(&["--auth-calls"]).contains("--users"));
     assert!(run(&["--listen", "127.0.0.1:0", "--data", "no/such/data.xml"]).contains("no/such"));
     assert!(run(&["--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0"]).contains("admin"));
     let full = run(&["--listen", "127.0.0.1:0", "--capture", "/dev/full"]);
@@ -230,4 +243,54 @@ fn impossible_flags_end_the_program_with_one_sentence() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     assert!(run(&["--listen", &address]).contains(&address));
+}
+
+#[test]
+fn a_name_is_its_users_over_a_restart_and_no_password_is_told() {
+    let directory = Directory::new();
+    let users = directory.users("ana:the password\nbob:another password\n");
+    // Beyond loopback, which users allow.
+    let start = |listen: &str| {
+        let flags = ["--listen", listen, "--users", users.to_str().unwrap()];
+        Program::start_with(&flags, &directory.data())
+    };
+    let program = start("0.0.0.0:0");
+    let server = std::net::SocketAddr::from(([127, 0, 0, 1], program.sip.port()));
+    let mut ana = Phone::new(server).with_password("ana", "the password");
+    let mut bob = Phone::new(server).with_password("bob", "another password");
+    let mut eve = Phone::new(server).with_password("ana", "another password");
+    let mut nobody = Phone::new(server);
+    let asked = nobody.register("test", "nobody", "").status;
+    assert_eq!(asked, StatusCode::UNAUTHORIZED);
+    assert_eq!(ana.register("test", "ana", "").status, StatusCode::OK);
+    let written = |text: &str| {
+        std::fs::read_to_string(directory.data()).is_ok_and(|file| file.contains(text))
+    };
+    program.wait_for(PATIENCE, |_| written("<user>ana</user>"));
+    let mut logs = vec![program.kill()];
+
+    let program = start(&format!("0.0.0.0:{}", server.port()));
+    assert_eq!(
+        bob.register("test", "bob", "").status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        eve.register("test", "eve", "").status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(ana.register("test", "ana", "").status, StatusCode::OK);
+    assert_eq!(bob.register("other", "bob-2", "").status, StatusCode::OK);
+    let state = program.wait_for(PATIENCE, |state| {
+        state["denied"] == 1 && state["streamers"] == 2
+    });
+    logs.push(program.terminate().1);
+    let told = format!(
+        "{state} {} {}",
+        logs.concat(),
+        std::fs::read_to_string(directory.data()).unwrap()
+    );
+    assert!(
+        !told.contains("the password") && !told.contains("another"),
+        "{told}"
+    );
 }

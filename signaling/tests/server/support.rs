@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::Value;
+use sip::auth::{Account, Secret};
 use sip::endpoint::Config;
 use sip::{ClientId, Endpoint, Event, Method, Name, NameAddr, Request, Response, Uri};
 
@@ -31,6 +33,15 @@ impl Directory {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.0.join("data.xml")
+    }
+
+    /// A file of users that holds this.
+    pub(crate) fn users(&self, text: &str) -> PathBuf {
+        let path = self.0.join("users");
+        std::fs::write(&path, text).unwrap();
+        let owner_only = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, owner_only).unwrap();
+        path
     }
 }
 
@@ -165,6 +176,7 @@ pub(crate) struct Phone {
     pub(crate) address: SocketAddr,
     pub(crate) server: SocketAddr,
     pub(crate) endpoint: Endpoint,
+    pub(crate) account: Account,
     cseq: u32,
 }
 
@@ -184,8 +196,15 @@ impl Phone {
             address,
             server,
             endpoint: Endpoint::new(Config::new(address), random),
+            account: Account::default(),
             cseq: 0,
         }
+    }
+
+    /// The same with a password.
+    pub(crate) fn with_password(mut self, user: &str, password: &str) -> Phone {
+        self.account = Account::new(user, Secret::new(password));
+        self
     }
 
     /// A request for a user of the server, or for the server itself.
@@ -205,15 +224,27 @@ impl Phone {
         self.endpoint.request(Instant::now(), self.server, request)
     }
 
-    /// Sends a request and waits for its final answer.
+    /// Sends a request and waits for its final answer, that to the password if one was asked for.
     pub(crate) fn ask(&mut self, request: Request) -> Response {
-        let sent = self.send(request);
-        self.wait(|_, event| match event {
+        let mut account = std::mem::take(&mut self.account);
+        let server = self.server;
+        let now = Instant::now();
+        let mut sent = account.request(now, &mut self.endpoint, server, request);
+        let answer = self.wait(|endpoint, event| match event {
             Event::Response { id, response, .. } if id == sent => {
+                let now = Instant::now();
+                let again = account.handle_response(now, endpoint, server, id, &response);
+                if let Some(again) = again {
+                    sent = again;
+                    return None;
+                }
                 (!response.status.is_provisional()).then_some(response)
             }
             _ => None,
-        })
+        });
+        self.account = account;
+        self.cseq += 1;
+        answer
     }
 
     /// Registers a stream for a minute.
