@@ -54,6 +54,15 @@ struct Flags {
         default_value = "data.xml"
     )]
     data: PathBuf,
+
+    /// File of who may register streams at this signaling server: see signaling --help. Streamer and
+    /// front of this process are the user of --sip-user
+    #[arg(long, value_name = "FILE", env = "RUSTICAST_USERS")]
+    users: Option<PathBuf>,
+
+    /// Ask for a user and password to call a stream as well, not only to register one
+    #[arg(long, env = "RUSTICAST_AUTH_CALLS")]
+    auth_calls: bool,
 }
 
 #[tokio::main]
@@ -69,6 +78,8 @@ async fn play(flags: Flags) -> Result<(), Box<dyn Error>> {
     let signaling = signaling::Server::bind(signaling::Config {
         listen: flags.streamer.signaling,
         data: flags.data,
+        users: flags.users,
+        auth_calls: flags.auth_calls,
         insecure: flags.streamer.insecure,
         ..Default::default()
     })
@@ -85,6 +96,8 @@ async fn play(flags: Flags) -> Result<(), Box<dyn Error>> {
         static_dir: flags.static_dir,
         signaling: relay,
         allow_origins: flags.allow_origins,
+        sip_user: flags.streamer.sip_user.clone(),
+        sip_password_file: flags.streamer.sip_password_file.clone(),
         insecure: flags.streamer.insecure,
         ..Default::default()
     })

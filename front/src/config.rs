@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use admin::SettingsFile;
-use sip::driver::{check_advertised, check_signaling};
+use sip::auth::{Account, Secret};
+use sip::driver::{check_advertised, check_signaling, check_user};
 
 use crate::error::Error;
 
@@ -73,7 +74,16 @@ pub struct Config {
     )]
     pub allow_origins: Vec<String>,
 
-    /// Allow addresses beyond loopback although neither HTTP nor SIP has encryption or passwords
+    /// User that this program is for the signaling server, as in the server's --users
+    #[arg(long, value_name = "NAME", env = "RUSTICAST_SIP_USER")]
+    pub sip_user: Option<String>,
+
+    /// File with that user's password, on one line; nobody but the owner may read it
+    #[arg(long, value_name = "FILE", env = "RUSTICAST_SIP_PASSWORD_FILE")]
+    pub sip_password_file: Option<PathBuf>,
+
+    /// Allow addresses beyond loopback: of HTTP, which has neither encryption nor passwords, and of a
+    /// signaling server without --sip-user
     #[arg(long, env = "RUSTICAST_INSECURE")]
     pub insecure: bool,
 
@@ -121,6 +131,8 @@ impl Default for Config {
             admin_token_file: None,
             advertise: None,
             allow_origins: Vec::new(),
+            sip_user: None,
+            sip_password_file: None,
             insecure: false,
             limits: Limits::default(),
         }
@@ -142,7 +154,9 @@ impl Config {
                 self.http
             ));
         }
-        check_signaling(self.signaling, self.insecure).or_else(refuse)?;
+        let user = self.sip_user.as_deref();
+        check_user(user, self.sip_password_file.as_deref()).or_else(refuse)?;
+        check_signaling(self.signaling, user, self.insecure).or_else(refuse)?;
         check_advertised(self.advertise).or_else(refuse)?;
         if let Some(dir) = &self.static_dir {
             if !dir.join("index.html").is_file() {
@@ -161,10 +175,27 @@ impl Config {
         }
         Ok(())
     }
+
+    /// Who this program is for the signaling server.
+    pub(crate) fn account(&self) -> Result<Account, Error> {
+        let (Some(user), Some(file)) = (&self.sip_user, &self.sip_password_file) else {
+            return Ok(Account::default());
+        };
+        let refuse = |why| Error::Config {
+            why: format!("--sip-password-file: {why}"),
+        };
+        let text = admin::private_file(file).map_err(refuse)?;
+        let password = Secret::password(&text);
+        let password = password.map_err(|why| refuse(format!("{}: {why}", file.display())))?;
+        Ok(Account::new(user, password))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use clap::{Args, FromArgMatches};
 
     use super::*;
@@ -192,6 +223,42 @@ mod tests {
         );
         config.insecure = true;
         assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_signaling_server_elsewhere_wants_a_user_with_a_password() {
+        let mut config = Config {
+            signaling: "192.0.2.1:5060".parse().unwrap(),
+            ..Config::default()
+        };
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("--sip-user")
+        );
+        config.sip_user = Some("front".to_owned());
+        let without = config.check().unwrap_err().to_string();
+        assert!(without.contains("--sip-password-file"), "{without}");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("password");
+        config.sip_password_file = Some(file.clone());
+        assert_eq!(config.check(), Ok(()));
+        for (text, mode, good) in [
+            ("hunter2hunter2\n", 0o600, true),
+            ("hunter2hunter2\n", 0o644, false),
+            ("hunter\n", 0o600, false),
+            ("hunter2hunter2\nhunter2hunter2\n", 0o600, false),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let account = config.account();
+            assert_eq!(account.is_ok(), good, "{account:?}");
+            let told = format!("{account:?}");
+            assert!(!told.contains("hunter"), "{told}");
+            assert!(good || told.contains(&file.display().to_string()), "{told}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use sip::auth::WRONG;
 
 /// Why something asked of front could not be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +68,9 @@ pub enum Error {
         /// Where front sends its requests.
         address: SocketAddr,
     },
+    /// The signaling server asks who we are, and we are nobody that it knows (SIP 401, 407, 403).
+    #[error("the signaling server does not let this web server in")]
+    NotLetIn,
     /// Any other final response.
     #[error("the call to {stream:?} was refused: {status} {reason}")]
     Refused {
@@ -198,6 +202,7 @@ impl Error {
                 "The signaling server does not answer",
                 Some(2),
             ),
+            Self::NotLetIn => (502, "not-let-in", "The signaling server refuses", Some(30)),
             Self::Refused { .. } => (502, "refused", "The call was refused", Some(5)),
             Self::NoImage { .. } => (404, "no-image", "No image", None),
             Self::Ended { .. } => (410, "ended", "The stream ended", None),
@@ -245,6 +250,8 @@ impl Error {
     pub(crate) fn from_sip(status: u16, reason: &str, stream: &str) -> Self {
         let (stream, reason) = (stream.to_owned(), reason.to_owned());
         match status {
+            401 | 407 => Self::NotLetIn,
+            403 if reason == WRONG => Self::NotLetIn,
             404 | 604 => Self::NoSuchStream { stream },
             408 | 504 => Self::NoAnswer { stream },
             410 | 480 => Self::StreamerAway { stream },
@@ -284,6 +291,7 @@ mod tests {
             (600, 503, true),
             (488, 422, false),
             (403, 403, false),
+            (407, 502, true),
             (408, 504, true),
             (504, 504, true),
             (481, 502, true),

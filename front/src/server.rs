@@ -61,6 +61,7 @@ impl Server {
             .map_err(bind("HTTP", config.http))?;
         let http_address = http.local_addr().map_err(bind("HTTP", config.http))?;
 
+        let account = config.account()?;
         let towards = bind("SIP towards", config.signaling);
         let local = SocketAddr::new(local_ip_towards(config.signaling).map_err(towards)?, 0);
         let sip = Socket::bind(local).map_err(bind("SIP", local))?;
@@ -75,6 +76,7 @@ impl Server {
         let gauges = Arc::new(Gauges::default());
         let role = CallRole::new(
             addresses,
+            account,
             config.limits.silence,
             Arc::clone(&shown),
             Arc::clone(&gauges),

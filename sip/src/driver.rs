@@ -11,10 +11,12 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+use crate::auth::is_user;
 use crate::endpoint::{Config, Endpoint, Event};
 use crate::header::Name;
 
@@ -275,23 +277,45 @@ pub fn outer_address(local: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, local.port())
 }
 
-/// Checks the flag `--signaling`: the server that a program sends every request to.
+/// Checks the flag `--signaling`: the server that a program sends every request to. Elsewhere it
+/// asks who sends, so the program should be a user.
 ///
 /// # Errors
 /// One sentence for the person who started the program.
-pub fn check_signaling(address: SocketAddr, insecure: bool) -> Result<(), String> {
+pub fn check_signaling(
+    address: SocketAddr,
+    user: Option<&str>,
+    insecure: bool,
+) -> Result<(), String> {
     if !is_reachable(address) {
         return Err(format!(
             "--signaling {address} is not an address to send to"
         ));
     }
-    if !address.ip().is_loopback() && !insecure {
+    if !address.ip().is_loopback() && user.is_none() && !insecure {
         return Err(format!(
-            "--signaling {address} is on another machine and SIP has no credentials yet: \
-             add --insecure if the network between them is yours alone"
+            "--signaling {address} is on another machine: give the user for it with --sip-user \
+             and --sip-password-file, or add --insecure if the network between them is yours alone"
         ));
     }
     Ok(())
+}
+
+/// Checks the flags `--sip-user` and `--sip-password-file`: who a program is for the signaling
+/// server.
+///
+/// # Errors
+/// One sentence for the person who started the program.
+pub fn check_user(user: Option<&str>, password: Option<&Path>) -> Result<(), String> {
+    let why = match (user, password) {
+        (Some(_), None) => "--sip-user has a password: name its file with --sip-password-file",
+        (None, Some(_)) => "--sip-password-file is whose? Name the user with --sip-user",
+        (Some(user), _) if !is_user(user) => {
+            "--sip-user is 1 to 64 visible ASCII characters without : , \" and \\"
+        }
+        _ => return Ok(()),
+    };
+    Err(why.to_owned())
 }
 
 /// Checks the flag `--advertise`: the address that others are told instead of the socket's own.
@@ -383,6 +407,34 @@ async fn sleep_until(deadline: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_elsewhere_wants_a_user_or_a_network_of_ones_own() {
+        let there = "192.0.2.1:5060".parse().unwrap();
+        let refused = check_signaling(there, None, false).unwrap_err();
+        assert!(refused.contains("--sip-user") && refused.contains("--insecure"));
+        for (user, insecure) in [(Some("ana"), false), (None, true)] {
+            assert_eq!(check_signaling(there, user, insecure), Ok(()));
+        }
+        let here = "127.0.0.1:5060".parse().unwrap();
+        assert_eq!(check_signaling(here, None, false), Ok(()));
+        let nowhere = "0.0.0.0:5060".parse().unwrap();
+        assert!(check_signaling(nowhere, Some("ana"), true).is_err());
+    }
+
+    #[test]
+    fn a_user_has_a_password_and_a_password_a_user() {
+        let file = Some(Path::new("password"));
+        for (user, password, good) in [
+            (None, None, true),
+            (Some("ana"), file, true),
+            (Some("ana"), None, false),
+            (None, file, false),
+            (Some("a:b"), file, false),
+        ] {
+            assert_eq!(check_user(user, password).is_ok(), good, "{user:?}");
+        }
+    }
 
     #[test]
     fn proofs_of_passwords_are_not_logged() {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use admin::SettingsFile;
-use sip::driver::{check_advertised, check_signaling};
+use sip::auth::{Account, Secret};
+use sip::driver::{check_advertised, check_signaling, check_user};
 use uuid::Uuid;
 
 use crate::description::Parameters;
@@ -109,7 +110,16 @@ pub struct Config {
     #[arg(long, value_name = "FILE", env = "RUSTICAST_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
 
-    /// Allow addresses beyond loopback although neither SIP nor HTTP has encryption or passwords
+    /// User that this program is for the signaling server, as in the server's --users
+    #[arg(long, value_name = "NAME", env = "RUSTICAST_SIP_USER")]
+    pub sip_user: Option<String>,
+
+    /// File with that user's password, on one line; nobody but the owner may read it
+    #[arg(long, value_name = "FILE", env = "RUSTICAST_SIP_PASSWORD_FILE")]
+    pub sip_password_file: Option<PathBuf>,
+
+    /// Allow addresses beyond loopback: of a signaling server without --sip-user, and of HTTP, which
+    /// has neither encryption nor passwords
     #[arg(long, env = "RUSTICAST_INSECURE")]
     pub insecure: bool,
 }
@@ -131,6 +141,8 @@ impl Default for Config {
             advertise: None,
             admin: None,
             admin_token_file: None,
+            sip_user: None,
+            sip_password_file: None,
             insecure: false,
         }
     }
@@ -144,7 +156,9 @@ impl Config {
     /// [`Error::Config`] with one sentence that names the flag.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |why: String| Err(Error::Config { why });
-        check_signaling(self.signaling, self.insecure).or_else(refuse)?;
+        let user = self.sip_user.as_deref();
+        check_user(user, self.sip_password_file.as_deref()).or_else(refuse)?;
+        check_signaling(self.signaling, user, self.insecure).or_else(refuse)?;
         check_advertised(self.advertise).or_else(refuse)?;
         match self.max_viewers {
             Some(0) => return refuse("--max-viewers 0 lets nobody watch".to_owned()),
@@ -159,6 +173,20 @@ impl Config {
         self.parameters()
             .or_else(|why| refuse(why).map(|()| Parameters::default()))?;
         Ok(())
+    }
+
+    /// Who this program is for the signaling server.
+    pub(crate) fn account(&self) -> Result<Account, Error> {
+        let (Some(user), Some(file)) = (&self.sip_user, &self.sip_password_file) else {
+            return Ok(Account::default());
+        };
+        let refuse = |why| Error::Config {
+            why: format!("--sip-password-file: {why}"),
+        };
+        let text = admin::private_file(file).map_err(refuse)?;
+        let password = Secret::password(&text);
+        let password = password.map_err(|why| refuse(format!("{}: {why}", file.display())))?;
+        Ok(Account::new(user, password))
     }
 
     /// The streams that are named, or the default one; empty for all.
@@ -232,6 +260,13 @@ mod tests {
                     ..good.clone()
                 },
                 "--insecure",
+            ),
+            (
+                Config {
+                    sip_user: Some("ana".to_owned()),
+                    ..good.clone()
+                },
+                "--sip-password-file",
             ),
             (
                 Config {

@@ -45,6 +45,7 @@ impl Server {
     /// [`Error::Admin`] when an address is taken or not ours.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         config.check()?;
+        let account = config.account()?;
         let socket_error = |what, address| {
             move |source| Error::Socket {
                 what,
@@ -68,7 +69,8 @@ impl Server {
         let mut endpoint = socket.endpoint();
         let (painter, pictures) = mpsc::channel(PICTURES);
         let now = Instant::now();
-        let (agent, shown) = Agent::new(now, settings, Arc::clone(&media), painter, &mut endpoint);
+        let speaks = Arc::clone(&media);
+        let (agent, shown) = Agent::new(now, settings, account, speaks, painter, &mut endpoint);
         let live = Arc::new(Live {
             media: Arc::clone(&media),
             shown,

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use sip::auth::Account;
 use sip::driver::Role;
 use sip::{
     ClientId, Endpoint, Event, Failure, Method, Name, NameAddr, Reason, Request, Response,
@@ -59,6 +60,8 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct CallRole {
     addresses: Addresses,
+    /// Who we are for the signaling server.
+    account: Account,
     phase: Phase,
     calls: HashMap<CallKey, Call>,
     by_secret: HashMap<String, CallKey>,
@@ -194,12 +197,14 @@ impl Role for CallRole {
 impl CallRole {
     pub(crate) fn new(
         addresses: Addresses,
+        account: Account,
         silence: Duration,
         shown: Arc<watch::Sender<Arc<Snapshot>>>,
         gauges: Arc<Gauges>,
     ) -> Self {
         Self {
             addresses,
+            account,
             phase: Phase::Serving,
             calls: HashMap::new(),
             by_secret: HashMap::new(),
@@ -235,6 +240,11 @@ impl CallRole {
             let _ = reply.send(Err(Error::TooMany { what: "calls" }));
             return;
         }
+        if self.account.is_barred(now) {
+            // Who asked may have gone: nothing was begun.
+            let _ = reply.send(Err(Error::NotLetIn));
+            return;
+        }
         let call_id = endpoint.generate_call_id();
         let uri = Uri::at(Some(stream), self.addresses.signaling);
         let mut from = NameAddr::new(Uri::at(Some("viewer"), self.addresses.contact))
@@ -249,7 +259,8 @@ impl CallRole {
         invite.headers.push(Name::Accept, SDP);
         invite.set_body(SDP, offer);
         tracing::info!(call_id, stream, viewer, "calling");
-        let id = endpoint.request(now, self.addresses.signaling, invite);
+        let server = self.addresses.signaling;
+        let id = self.account.request(now, endpoint, server, invite);
         self.requests.insert(id, Purpose::Call(key));
         self.by_call_id.insert(call_id.clone(), key);
         let call = Call::new(stream, &call_id, id, reply);
@@ -314,6 +325,19 @@ impl CallRole {
                 let Some(call) = self.calls.get_mut(&key) else {
                     return;
                 };
+                if call.is_waiting(id) {
+                    let server = self.addresses.signaling;
+                    let account = &mut self.account;
+                    let again = account.handle_response(now, endpoint, server, id, response);
+                    if let Some(again) = again {
+                        call.invite = again;
+                        self.requests.remove(&id);
+                        self.requests.insert(again, Purpose::Call(key));
+                        return;
+                    }
+                } else if last {
+                    self.account.forget(id);
+                }
                 if call.invite != id {
                     if last {
                         self.requests.remove(&id);
@@ -368,6 +392,7 @@ impl CallRole {
         failure: Failure,
         endpoint: &mut Endpoint,
     ) {
+        self.account.forget(id);
         match self.requests.get(&id) {
             Some(&Purpose::Call(key)) => {
                 self.moved = true;

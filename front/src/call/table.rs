@@ -83,6 +83,11 @@ impl Call {
         }
     }
 
+    /// Whether somebody still waits for an answer to this request, the INVITE.
+    pub(super) fn is_waiting(&self, request: ClientId) -> bool {
+        request == self.invite && matches!(self.state, State::Inviting { .. })
+    }
+
     /// An answer to the INVITE, final or not. Returns the transaction of a BYE it led to.
     pub(super) fn handle_answer(
         &mut self,

@@ -72,12 +72,17 @@ impl Account {
         }
     }
 
-    /// Until when nothing should be sent, since the server refuses who we are.
-    pub fn barred(&self, now: Instant) -> Option<Instant> {
+    /// Until when nothing should be sent, since the server refused who we are. It may be over.
+    pub fn barred_until(&self) -> Option<Instant> {
         match self.standing {
-            Standing::Refused { until } if now < until => Some(until),
-            Standing::Refused { .. } | Standing::Good => None,
+            Standing::Refused { until } => Some(until),
+            Standing::Good => None,
         }
+    }
+
+    /// Whether it is not over.
+    pub fn is_barred(&self, now: Instant) -> bool {
+        self.barred_until().is_some_and(|until| now < until)
     }
 
     /// Sends a request, as [`Endpoint::request`] does, signed if a challenge is known.
@@ -148,8 +153,8 @@ impl Account {
         Some(again)
     }
 
-    /// A request will have no answer.
-    pub fn handle_failure(&mut self, id: ClientId) {
+    /// A request will have no answer, or none that matters.
+    pub fn forget(&mut self, id: ClientId) {
         self.attempts.remove(&id);
     }
 
@@ -360,7 +365,7 @@ mod tests {
             link.answer(&fifth, StatusCode::UNAUTHORIZED, &[&stale])
                 .is_none()
         );
-        assert!(link.account.barred(link.now).is_some());
+        assert!(link.account.is_barred(link.now));
         assert!(link.account.attempts.is_empty());
     }
 
@@ -376,9 +381,10 @@ mod tests {
                 .answer(&first, StatusCode::UNAUTHORIZED, &[SHA])
                 .unwrap();
             assert!(link.answer(&second, status, challenges).is_none());
-            assert_eq!(link.account.barred(link.now), Some(link.now + PAUSE));
+            assert_eq!(link.account.barred_until(), Some(link.now + PAUSE));
+            assert!(link.account.is_barred(link.now));
             link.now += PAUSE;
-            assert_eq!(link.account.barred(link.now), None);
+            assert!(!link.account.is_barred(link.now));
             let third = link.register();
             link.answer(&third, StatusCode::OK, &[]);
             assert_eq!(link.account.standing, Standing::Good);
@@ -400,7 +406,7 @@ mod tests {
         let (near, server) = (&mut link.near, address(2));
         link.account
             .handle_response(link.now, near, server, id, &response);
-        assert_eq!(link.account.barred(link.now), None);
+        assert!(!link.account.is_barred(link.now));
     }
 
     #[test]
@@ -439,7 +445,7 @@ mod tests {
                 link.answer(&first, StatusCode::UNAUTHORIZED, challenges)
                     .is_none()
             );
-            assert!(link.account.barred(link.now).is_some());
+            assert!(link.account.is_barred(link.now));
         }
     }
 

@@ -16,11 +16,12 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// Keeps a password.
+    /// Keeps a password; blanks and line ends around it are none of it.
     ///
     /// # Errors
     /// What is wrong with it, without a part of it.
     pub fn password(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
         if text.chars().any(char::is_control) {
             return Err("a password is one line without control characters");
         }
@@ -67,10 +68,21 @@ mod tests {
 
     #[test]
     fn short_passwords_and_several_lines_are_none() {
-        for bad in ["", "1234567", "ääääääa", "12345678\n9", "1234567\t8"] {
+        for bad in [
+            "",
+            "1234567",
+            "ääääääa",
+            "12345678\n9",
+            "1234567\t8",
+            " 1234567\n",
+        ] {
             let error = Secret::password(bad).unwrap_err();
             assert!(bad.is_empty() || !error.contains(bad));
         }
         assert!(Secret::password("ääääääab").is_ok());
+        assert_eq!(
+            Secret::password(" a b c d e \r\n"),
+            Ok(Secret::new("a b c d e"))
+        );
     }
 }

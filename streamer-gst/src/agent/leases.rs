@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sip::driver::Role;
-use sip::{Endpoint, Method, Name, NameAddr, Request, Response, StatusCode, Uri};
+use sip::{ClientId, Endpoint, Method, Name, NameAddr, Request, Response, StatusCode, Uri};
 
 use super::Agent;
 use super::registration::{Registration, granted_lease};
@@ -45,7 +45,7 @@ impl Agent {
     }
 
     pub(super) fn register_what_is_due(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        if self.poll_timeout().is_none_or(|next| next > now) {
+        if self.poll_timeout().is_none_or(|next| next > now) || self.account.is_barred(now) {
             return;
         }
         for info in self.media.streams() {
@@ -93,8 +93,47 @@ impl Agent {
             .headers
             .push(Name::ContentDisposition, "render;handling=optional");
         request.set_body("application/json", body.to_string().into());
-        let id = endpoint.request(now, self.settings.signaling, request);
+        let server = self.settings.signaling;
+        let id = self.account.request(now, endpoint, server, request);
         self.registering.insert(id, (info.name.clone(), cseq));
+    }
+
+    /// Whether an answer to a REGISTER was a question who we are, and the REGISTER went out again.
+    pub(super) fn is_met(
+        &mut self,
+        now: Instant,
+        id: ClientId,
+        response: &Response,
+        endpoint: &mut Endpoint,
+    ) -> bool {
+        let (call_id, cseq) = (response.call_id(), response.cseq());
+        if cseq.method != Method::Register {
+            return false;
+        }
+        let mut leases = self.registrations.values_mut();
+        let asked =
+            |lease: &&mut Registration| lease.call_id == call_id && lease.cseq == cseq.number;
+        let Some(lease) = leases.find(asked) else {
+            // A newer one is on its way.
+            self.account.forget(id);
+            return false;
+        };
+        let server = self.settings.signaling;
+        let account = &mut self.account;
+        let Some(again) = account.handle_response(now, endpoint, server, id, response) else {
+            return false;
+        };
+        if let Some(request) = endpoint.client_request(again) {
+            lease.cseq = request.cseq().number;
+        }
+        let cseq = lease.cseq;
+        if let Some((stream, _)) = self.registering.remove(&id) {
+            self.registering.insert(again, (stream, cseq));
+        }
+        if self.farewells.remove(&id) {
+            self.farewells.insert(again);
+        }
+        true
     }
 
     /// Takes a stream out of the directory. A REGISTER on the way is waited for (RFC 3261 section
@@ -112,7 +151,8 @@ impl Agent {
         }
         lease.start(now);
         let request = self.register_request(stream, Duration::ZERO);
-        let id = endpoint.request(now, self.settings.signaling, request);
+        let server = self.settings.signaling;
+        let id = self.account.request(now, endpoint, server, request);
         self.farewells.insert(id);
     }
 
@@ -179,7 +219,8 @@ impl Agent {
         let Some(lease) = self.registrations.get_mut(stream) else {
             return;
         };
-        if lease.failed(now) {
+        // That we are not known is told once for all streams.
+        if lease.failed(now) && !self.account.is_barred(now) {
             let (status, reason) = (response.status, response.reason.as_str());
             tracing::warn!(stream, %status, reason, signaling = %self.settings.signaling,
                 "the signaling server refuses the stream; trying again");

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use sip::auth::Account;
 use sip::driver::Role;
 use sip::{
     ClientId, Dialog, Endpoint, Event, Method, Name, Reason, Request, Response, ServerId,
@@ -72,6 +73,8 @@ pub struct Shown {
 /// The SIP role of the streamer.
 pub struct Agent {
     settings: Settings,
+    /// Who we are for the signaling server.
+    account: Account,
     media: Arc<dyn Media>,
     /// Asks for pictures, by stream; each comes back as [`Command::Picture`].
     painter: mpsc::Sender<String>,
@@ -119,6 +122,7 @@ impl Agent {
     pub fn new(
         now: Instant,
         settings: Settings,
+        account: Account,
         media: Arc<dyn Media>,
         painter: mpsc::Sender<String>,
         endpoint: &mut Endpoint,
@@ -126,6 +130,7 @@ impl Agent {
         let (shown, watcher) = watch::channel(Shown::default());
         let mut agent = Agent {
             settings,
+            account,
             media,
             painter,
             reach: Reach::Answering,
@@ -215,7 +220,7 @@ impl Role for Agent {
             }
             Event::Unacknowledged { id } => self.handle_unacknowledged(now, id, endpoint),
             Event::Response { id, response, .. } => {
-                if response.status.is_provisional() {
+                if response.status.is_provisional() || self.is_met(now, id, &response, endpoint) {
                     return;
                 }
                 let registered = self.registering.remove(&id);
@@ -225,6 +230,7 @@ impl Role for Agent {
                 self.farewell_done(now, id, registered, endpoint);
             }
             Event::Failed { id, failure } => {
+                self.account.forget(id);
                 let registered = self.registering.remove(&id);
                 if let Some((stream, cseq)) = &registered {
                     self.handle_register_failure(now, stream, *cseq, failure);
@@ -282,10 +288,9 @@ impl Role for Agent {
             return None;
         }
         let leases = self.registrations.values();
-        leases
-            .filter_map(Registration::next)
-            .chain(self.reach.poll_timeout())
-            .min()
+        let next = leases.filter_map(Registration::next).min();
+        let next = next.max(next.and(self.account.barred_until()));
+        next.into_iter().chain(self.reach.poll_timeout()).min()
     }
 
     fn handle_shutdown(&mut self, now: Instant, endpoint: &mut Endpoint) {

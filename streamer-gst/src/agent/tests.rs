@@ -2,6 +2,7 @@
 //! clock and with a fake media.
 
 mod leases;
+mod users;
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -99,6 +100,11 @@ impl Link {
     }
 
     fn new() -> Self {
+        Link::of(Account::default())
+    }
+
+    /// A link whose agent has a password, or none.
+    fn of(account: Account) -> Self {
         let now = Instant::now();
         let settings = Settings {
             signaling: address(2),
@@ -109,7 +115,7 @@ impl Link {
         let media = Arc::new(Fake::default());
         let (paint, painter) = mpsc::channel(1);
         let mut near = endpoint(1);
-        let (agent, _) = Agent::new(now, settings, media.clone(), paint, &mut near);
+        let (agent, _) = Agent::new(now, settings, account, media.clone(), paint, &mut near);
         Link {
             now,
             agent,

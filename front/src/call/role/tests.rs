@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sip::Dialog;
+use sip::auth::{Credentials, Secret, Verifier, WRONG};
 use sip::endpoint::Config;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -46,7 +47,13 @@ impl World {
         let shown = Arc::new(watch::channel(Arc::default()).0);
         Self {
             now: Instant::now(),
-            role: CallRole::new(addresses, Limits::default().silence, shown, Arc::default()),
+            role: CallRole::new(
+                addresses,
+                Account::new("front", Secret::new("the password")),
+                Limits::default().silence,
+                shown,
+                Arc::default(),
+            ),
             front: endpoint(4000),
             far: endpoint(5060),
             heard: Vec::new(),
@@ -467,4 +474,95 @@ fn a_stop_waits_for_the_last_goodbye_without_spinning() {
     assert!(!world.role.is_drained());
     let due = world.role.poll_timeout();
     assert!(due.is_none_or(|at| at > world.now));
+}
+
+const CHALLENGE: &str = "Digest realm=\"r\",nonce=\"n\",qop=\"auth\",algorithm=SHA-256";
+
+impl World {
+    /// The signaling server asks who calls; what comes then.
+    fn challenge(&mut self, (id, invite): (ServerId, Request)) -> Option<(ServerId, Request)> {
+        let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        let mut response = Response::to_request(&invite, status);
+        response.headers.push(Name::ProxyAuthenticate, CHALLENGE);
+        self.far.refuse(self.now, id, response);
+        self.pump();
+        self.request(&Method::Invite)
+    }
+
+    fn nothing_is_counted(&self) -> bool {
+        format!("{:?}", self.role.account).contains("attempts: {}")
+    }
+}
+
+#[test]
+fn a_call_that_is_asked_for_a_password_goes_on_with_it() {
+    let mut world = World::new();
+    let mut answered = world.offer(OFFER);
+    let first = world.request(&Method::Invite).unwrap();
+    let (id, invite) = world.challenge(first.clone()).unwrap();
+    let line = invite.headers.get(Name::ProxyAuthorization).unwrap();
+    let credentials = Credentials::parse(line).unwrap().unwrap();
+    let verifier = Verifier::new("front", "r", &Secret::new("the password"));
+    assert!(verifier.admits(&credentials, &Method::Invite));
+    assert_eq!(invite.body, OFFER);
+    assert_eq!(invite.call_id(), first.1.call_id());
+    let mut dialog = world.answer(id, &invite);
+    let acks = world.heard.drain(..).filter_map(|event| match event {
+        Event::Ack { request, .. } => Some(request),
+        _ => None,
+    });
+    // The first one ends the INVITE that was refused.
+    let ack = acks.last().unwrap();
+    assert_eq!(ack.cseq().number, invite.cseq().number);
+    assert_eq!(ack.headers.get(Name::ProxyAuthorization), Some(line));
+    let secret = answered.try_recv().unwrap().unwrap().secret;
+    assert!(world.session(&secret).is_ok());
+    assert!(world.nothing_is_counted());
+    assert_eq!(world.ask(dialog.request(Method::Bye)), 200);
+    world.assert_forgotten();
+}
+
+#[test]
+fn a_viewer_that_leaves_while_the_password_is_asked_for_leaves_nothing() {
+    for after in [false, true] {
+        let mut world = World::new();
+        let answered = world.offer(OFFER);
+        let mut pending = world.request(&Method::Invite).unwrap();
+        if after {
+            pending = world.challenge(pending).unwrap();
+        }
+        drop(answered);
+        world.command(Command::Abandon { key: KEY });
+        if after {
+            let (id, invite) = pending;
+            let status = StatusCode::REQUEST_TERMINATED;
+            let response = Response::to_request(&invite, status);
+            world.far.respond(world.now, id, response);
+            world.pump();
+        } else {
+            assert!(world.challenge(pending).is_none());
+        }
+        assert!(world.nothing_is_counted());
+        world.assert_forgotten();
+    }
+}
+
+#[test]
+fn a_wrong_password_is_not_sent_again_with_each_call() {
+    let mut world = World::new();
+    let mut answered = world.offer(OFFER);
+    let first = world.request(&Method::Invite).unwrap();
+    let (id, invite) = world.challenge(first).unwrap();
+    let response = Response::to_request(&invite, StatusCode::FORBIDDEN).with_reason(WRONG);
+    world.far.refuse(world.now, id, response);
+    world.pump();
+    assert_eq!(answered.try_recv().unwrap().unwrap_err(), Error::NotLetIn);
+    for _ in 0..10 {
+        let mut answered = world.offer(OFFER);
+        assert_eq!(answered.try_recv().unwrap().unwrap_err(), Error::NotLetIn);
+    }
+    assert!(world.request(&Method::Invite).is_none());
+    world.pass(sip::auth::PAUSE);
+    let _answered = world.offer(OFFER);
+    assert!(world.request(&Method::Invite).is_some());
 }
