@@ -189,12 +189,12 @@ impl Account {
                     %server,
                     user,
                     "the signaling server refuses this user or its password: see --sip-user and \
-                     --sip-password-file; trying again every {pause} s"
+                     --sip-password-file; the next try is in {pause} s"
                 ),
                 None => tracing::error!(
                     %server,
                     "the signaling server asks for a password: name the user with --sip-user and \
-                     --sip-password-file; trying again every {pause} s"
+                     --sip-password-file; the next try is in {pause} s"
                 ),
             }
         }
