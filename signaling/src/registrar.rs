@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sip::{Message, Name, NameAddr, Request, Response, StatusCode, Uri};
 use tracing::{debug, info, warn};
 
-use crate::auth::{Claim, users};
+use crate::auth::Claim;
 use crate::date::date;
 use crate::deadlines::Deadlines;
 use crate::directory::{StreamerInfo, is_name};
@@ -345,17 +345,10 @@ impl Registrar {
         })
     }
 
-    /// A name that the file of users gives to nobody is whose it is, as long as it lives.
     fn check_owner(&self, name: &str, claim: Option<&Claim>) -> Result<(), Refusal> {
-        let Some(claim) = claim.filter(|claim| claim.free) else {
-            return Ok(());
-        };
         let bindings = self.streams.get(name).into_iter().flatten();
-        let mut owners = bindings.filter_map(|it| it.record.binding.user.as_ref());
-        match owners.any(|owner| *owner != claim.user) {
-            true => Err(users::taken()),
-            false => Ok(()),
-        }
+        let owners = bindings.filter_map(|it| it.record.binding.user.as_deref());
+        claim.map_or(Ok(()), |claim| claim.check(owners))
     }
 
     /// The Contacts of a REGISTER. `*` becomes one wish for each binding there is.

@@ -32,6 +32,19 @@ pub struct Claim {
     pub free: bool,
 }
 
+impl Claim {
+    /// A name that the file gives to nobody is whose it is, as long as it lives.
+    pub(crate) fn check<'a>(
+        &self,
+        mut owners: impl Iterator<Item = &'a str>,
+    ) -> Result<(), Refusal> {
+        match self.free && owners.any(|owner| owner != self.user) {
+            true => Err(users::taken()),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Asks for passwords, and judges them.
 #[derive(Debug)]
 pub struct Gate {

@@ -128,7 +128,7 @@ impl Users {
 }
 
 /// The answer to who registers the stream of somebody else.
-pub(crate) fn taken() -> Refusal {
+pub(super) fn taken() -> Refusal {
     Refusal::because(StatusCode::FORBIDDEN, "The stream is another user's")
 }
 
