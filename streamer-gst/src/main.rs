@@ -10,7 +10,7 @@ use streamer_gst::{Config, Error, Server, heaps, tools};
 #[command(name = "streamer-gst", version)]
 enum Flags {
     /// Run streams and register them with the signaling server
-    Run(Config),
+    Run(Box<Config>),
     Check(tools::Check),
     Export(tools::Export),
     Import(tools::Import),
@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
     match admin::parse() {
         Flags::Run(config) => {
             heaps::share();
-            admin::run("streamer-gst", serve(config)).await
+            admin::run("streamer-gst", serve(*config)).await
         }
         Flags::Check(tool) => tool.run(),
         Flags::Export(tool) => tool.run(),
