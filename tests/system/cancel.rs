@@ -80,11 +80,16 @@ fn ends(hop: &Hop) -> Vec<bool> {
 }
 
 /// The only call was cancelled by front, and came to one of its ends on both sides: the CANCEL
-/// goes on from signaling when the streamer lets itself be heard, and an answer may be faster.
+/// goes on from signaling when the streamer lets itself be heard, and an answer may be faster, which
+/// signaling hangs up when front has been told of the end.
 #[track_caller]
 fn was_cancelled(system: &System) {
     let [front, streamer] = system.hops();
-    assert_eq!(ends(front), ends(streamer));
+    let (refused, refuses) = (ends(front), ends(streamer));
+    assert!(
+        refused == [true] || refuses == [false],
+        "{refused:?}, {refuses:?}"
+    );
     let said = only_call(front);
     let cancelled = in_order(&said, &["INVITE", "INVITE 100", "CANCEL", "CANCEL 200"]);
     assert!(cancelled, "{said:?}");
