@@ -7,6 +7,7 @@ pub mod process;
 pub mod protocol;
 pub mod recording;
 pub mod rtp;
+pub mod surroundings;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use admin::SettingsFile;
-use sip::auth::{Account, Secret};
+use sip::auth::Account;
 use sip::driver::{check_advertised, check_signaling, check_user};
 
 use crate::error::Error;
@@ -178,16 +178,9 @@ impl Config {
 
     /// Who this program is for the signaling server.
     pub(crate) fn account(&self) -> Result<Account, Error> {
-        let (Some(user), Some(file)) = (&self.sip_user, &self.sip_password_file) else {
-            return Ok(Account::default());
-        };
-        let refuse = |why| Error::Config {
-            why: format!("--sip-password-file: {why}"),
-        };
-        let text = admin::private_file(file).map_err(refuse)?;
-        let password = Secret::password(&text);
-        let password = password.map_err(|why| refuse(format!("{}: {why}", file.display())))?;
-        Ok(Account::new(user, password))
+        let (user, file) = (self.sip_user.as_deref(), self.sip_password_file.as_deref());
+        let account = Account::of(user, file, admin::private_file);
+        account.map_err(|why| Error::Config { why })
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::harness::browser::{Kind, Page, Stats};
 use crate::harness::line::{Condition, Line};
@@ -27,6 +28,18 @@ const LADDER: &str = "\
     audiotestsrc is-live=true volume=0.2 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2
       ! opusenc bitrate=32000 ! tee name=audio allow-not-linked=true";
 const HIGH: (u64, u64) = (640, 360);
+
+/// A system with this stream, and the directory that its description is in.
+fn alone_with(stream: &str, text: &str) -> (TempDir, System) {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join(stream).with_extension("launch");
+    std::fs::write(file, text).unwrap();
+    let system = Setup::new(&[stream])
+        .pipelines(directory.path())
+        .alone()
+        .start();
+    (directory, system)
+}
 
 /// What a browser gets per second.
 #[derive(Debug)]
@@ -130,12 +143,7 @@ fn narrowed(kind: Kind, line: &Line, narrow: &Page<'_>, neighbour: &Page<'_>) ->
 }
 
 fn a_narrow_line_gets_a_lower_rung_and_its_neighbour_loses_nothing(kind: Kind) {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("ladder.launch"), LADDER).unwrap();
-    let system = Setup::new(&["ladder"])
-        .pipelines(directory.path())
-        .alone()
-        .start();
+    let (_directory, system) = alone_with("ladder", LADDER);
     let line = Line::start(system.http(), 1);
     let browser = Browser::launch(kind);
     let neighbour = watch(&browser, &system, "ladder");
@@ -190,13 +198,8 @@ fn below_the_lowest_rung_the_sound_goes_on() {
     // The line carries the sound and a bit more, but never the picture.
     const LOWEST: &str = "target-bitrate=60000";
     assert!(LADDER.contains(LOWEST));
-    let directory = tempfile::tempdir().unwrap();
     let text = LADDER.replace(LOWEST, "target-bitrate=150000");
-    std::fs::write(directory.path().join("ladder.launch"), text).unwrap();
-    let system = Setup::new(&["ladder"])
-        .pipelines(directory.path())
-        .alone()
-        .start();
+    let (_directory, system) = alone_with("ladder", &text);
     let line = Line::start(system.http(), 1);
     let browser = Browser::launch(Kind::Chromium);
     let page = browser.open(&line.url("/watch/ladder"));
@@ -335,13 +338,8 @@ fn lost_sound_is_mended_from_the_packet_that_follows() {
     let shipped = include_str!("../../pipelines/test.launch");
     let tone = "wave=sine freq=440 volume=0.2";
     assert!(shipped.contains(tone));
-    let directory = tempfile::tempdir().unwrap();
     let talk = shipped.replace(tone, TALK);
-    std::fs::write(directory.path().join("talk.launch"), talk).unwrap();
-    let system = Setup::new(&["talk"])
-        .pipelines(directory.path())
-        .alone()
-        .start();
+    let (_directory, system) = alone_with("talk", &talk);
     let line = Line::start(system.http(), 3);
     let browser = Browser::launch(Kind::Chromium);
     let page = browser.open(&line.url("/watch/talk"));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Asker, Challenge, Counted, Credentials, Secret, Verifier, WRONG};
@@ -61,6 +62,26 @@ enum Standing {
 }
 
 impl Account {
+    /// That of the flags `--sip-user` and `--sip-password-file`, whose file is read by `read`; nobody
+    /// without them.
+    ///
+    /// # Errors
+    /// One line that names the flag and the file.
+    pub fn of(
+        user: Option<&str>,
+        file: Option<&Path>,
+        read: impl Fn(&Path) -> Result<String, String>,
+    ) -> Result<Self, String> {
+        let (Some(user), Some(file)) = (user, file) else {
+            return Ok(Account::default());
+        };
+        let told = |why| format!("--sip-password-file: {why}");
+        let text = read(file).map_err(told)?;
+        let password = Secret::password(&text);
+        let password = password.map_err(|why| told(format!("{}: {why}", file.display())))?;
+        Ok(Account::new(user, password))
+    }
+
     /// The account of a user.
     pub fn new(user: &str, password: Secret) -> Self {
         Account {

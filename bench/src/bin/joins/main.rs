@@ -13,13 +13,11 @@ mod visitor;
 use std::env;
 use std::fs;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::path::PathBuf;
 use std::time::Instant;
 
-use bench::Result;
 use bench::card::CARD;
 use bench::process::Usage;
+use bench::{Result, surroundings};
 
 use crate::growth::Growth;
 use crate::server::Server;
@@ -46,8 +44,9 @@ struct Side {
 }
 
 fn main() -> Result<()> {
-    let (programs, directory) = (path("RUSTICAST_PROGRAMS")?, path("RUSTICAST_BENCH")?);
-    let address = address()?;
+    let programs = surroundings::directory("RUSTICAST_PROGRAMS")?;
+    let directory = surroundings::directory("RUSTICAST_BENCH")?;
+    let address = surroundings::address()?;
     let mut arguments = env::args().skip(1).peekable();
     let valgrind = arguments.next_if_eq("valgrind").is_some();
     let joins = arguments.next().map(|number| number.parse::<u32>());
@@ -187,18 +186,4 @@ fn judge(sides: &[Side; 2]) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn path(variable: &str) -> Result<PathBuf> {
-    let path = env::var_os(variable).ok_or_else(|| format!("{variable} is not set"))?;
-    // Programs are started elsewhere.
-    fs::create_dir_all(&path)?;
-    Ok(fs::canonicalize(path)?)
-}
-
-/// The address that leads out of here: WebRTC ignores loopback. Nothing is sent to find it.
-fn address() -> Result<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-    Ok(socket.local_addr()?.ip())
 }

@@ -13,16 +13,13 @@ mod sender;
 mod server;
 
 use std::env;
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bench::Result;
 use bench::protocol::Server;
 use bench::recording::Recording;
 use bench::rtp::Media;
+use bench::{Result, surroundings};
 
 use crate::cores::Cores;
 use crate::run::Setting;
@@ -36,7 +33,7 @@ const ROUNDS: usize = 3;
 
 fn main() -> Result<()> {
     let (viewers, rounds) = arguments()?;
-    let directory = path("RUSTICAST_BENCH")?;
+    let directory = surroundings::directory("RUSTICAST_BENCH")?;
     let recording = Recording::load(&directory)?;
     for media in [Media::Video, Media::Audio] {
         let (packets, bits) = recording.rates(media);
@@ -48,8 +45,8 @@ fn main() -> Result<()> {
     let setting = Setting {
         recording: Arc::new(recording),
         cores: Cores::divide()?,
-        address: address()?,
-        programs: path("RUSTICAST_PROGRAMS")?,
+        address: surroundings::address()?,
+        programs: surroundings::directory("RUSTICAST_PROGRAMS")?,
         directory: directory.clone(),
         window: Duration::from_secs(10),
     };
@@ -102,18 +99,4 @@ fn arguments() -> Result<(Vec<usize>, usize)> {
         viewers = VIEWERS.to_vec();
     }
     Ok((viewers, rounds))
-}
-
-fn path(variable: &str) -> Result<PathBuf> {
-    let path = env::var_os(variable).ok_or_else(|| format!("{variable} is not set"))?;
-    // Programs are started elsewhere.
-    fs::create_dir_all(&path)?;
-    Ok(fs::canonicalize(path)?)
-}
-
-/// The address that leads out of here: WebRTC ignores loopback. Nothing is sent to find it.
-fn address() -> Result<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-    Ok(socket.local_addr()?.ip())
 }
