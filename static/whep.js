@@ -118,6 +118,9 @@ function trimmed(sdp) {
  * @property {RTCConfiguration} [configuration] for the peer connection
  */
 
+/** Milliseconds that a call given up waits for an answer that may be on its way. */
+const GRACE = 300;
+
 /**
  * One call. Events: `connectionstatechange` whenever the peer connection's or its DTLS
  * transport's state changes.
@@ -209,6 +212,7 @@ export class Whep extends EventTarget {
       if (!response.ok) throw await problem(response);
       const where = response.headers.get("Location");
       if (where) this.session = new URL(where, url);
+      if (this.closed) this.#leave();
       return await response.text();
     } catch (error) {
       if (error instanceof WhepError) throw error;
@@ -242,13 +246,22 @@ export class Whep extends EventTarget {
   close() {
     if (this.closed) return;
     this.closed = true;
-    this.abort.abort();
     if (this.session) {
-      fetch(this.session, { method: "DELETE", keepalive: true }).catch(() => {
-        // The server is away; the streamer notices the closed connection by itself.
-      });
+      this.#leave();
+    } else {
+      // The answer may be on its way, and only it tells where to say goodbye.
+      setTimeout(() => this.abort.abort(), GRACE);
     }
     this.pc?.close();
+  }
+
+  /** Says goodbye to the session. */
+  #leave() {
+    this.abort.abort();
+    if (!this.session) return;
+    fetch(this.session, { method: "DELETE", keepalive: true }).catch(() => {
+      // The server is away; the streamer notices the closed connection by itself.
+    });
   }
 }
 
