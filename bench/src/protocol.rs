@@ -16,6 +16,8 @@ pub struct Join {
     pub http: SocketAddr,
     /// Local address of the viewers' sockets.
     pub address: IpAddr,
+    /// Whether they offer feedback on each packet.
+    pub transport_cc: bool,
     /// How many viewers.
     pub viewers: usize,
     /// Between one viewer's join and the next one's.

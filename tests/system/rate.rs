@@ -28,6 +28,14 @@ const LADDER: &str = "\
     audiotestsrc is-live=true volume=0.2 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2
       ! opusenc bitrate=32000 ! tee name=audio allow-not-linked=true";
 const HIGH: (u64, u64) = (640, 360);
+/// A picture in one size.
+const SINGLE: &str = "\
+    videotestsrc is-live=true pattern=smpte100 horizontal-speed=3
+      ! video/x-raw,format=I420,width=320,height=180,framerate=30/1
+      ! vp8enc deadline=1 cpu-used=8 end-usage=cbr target-bitrate=500000
+      ! tee name=video allow-not-linked=true
+    audiotestsrc is-live=true volume=0.2 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=2
+      ! opusenc bitrate=32000 ! tee name=audio allow-not-linked=true";
 
 /// A system with this stream, and the directory that its description is in.
 fn alone_with(stream: &str, text: &str) -> (TempDir, System) {
@@ -193,13 +201,10 @@ fn a_narrow_line_gets_a_lower_rung_in_firefox() {
     a_narrow_line_gets_a_lower_rung_and_its_neighbour_loses_nothing(Kind::Firefox);
 }
 
-#[test]
-fn below_the_lowest_rung_the_sound_goes_on() {
-    // The line carries the sound and a bit more, but never the picture.
-    const LOWEST: &str = "target-bitrate=60000";
-    assert!(LADDER.contains(LOWEST));
-    let text = LADDER.replace(LOWEST, "target-bitrate=150000");
-    let (_directory, system) = alone_with("ladder", &text);
+/// What a description asks of a line of 120 kbit/s, which carries its sound and a bit more, but never
+/// its smallest picture, of that width.
+fn where_no_picture_fits_the_sound_goes_on(what: &str, text: &str, width: u64) {
+    let (_directory, system) = alone_with("ladder", text);
     let line = Line::start(system.http(), 1);
     let browser = Browser::launch(Kind::Chromium);
     let page = browser.open(&line.url("/watch/ladder"));
@@ -212,7 +217,7 @@ fn below_the_lowest_rung_the_sound_goes_on() {
     });
     // Down all the rungs, and what has piled up is through.
     eventually("the lowest rung", seconds(20), || {
-        page.stats().size.0 == 160
+        page.stats().size.0 == width
     });
     let settled = Instant::now();
     eventually("the line is found out", seconds(20), || {
@@ -227,7 +232,7 @@ fn below_the_lowest_rung_the_sound_goes_on() {
     let passed = before.0.elapsed().as_secs_f64();
     let made_up = (after.audio_concealed - before.1.audio_concealed) / passed;
     measure::note(
-        "a line of 120 kbit/s below the lowest rung: sound made up",
+        &format!("a line of 120 kbit/s, {what}: sound made up"),
         &format!("{:.1} %", 100.0 * made_up),
     );
     assert!(made_up < 0.1, "{made_up} of the sound had to be made up");
@@ -235,6 +240,19 @@ fn below_the_lowest_rung_the_sound_goes_on() {
     // There is still a picture, now and then.
     assert!(after.frames_decoded > before.1.frames_decoded);
     system.assert_quiet();
+}
+
+#[test]
+fn below_the_lowest_rung_the_sound_goes_on() {
+    const LOWEST: &str = "target-bitrate=60000";
+    assert!(LADDER.contains(LOWEST));
+    let text = LADDER.replace(LOWEST, "target-bitrate=150000");
+    where_no_picture_fits_the_sound_goes_on("lowest rung of 150 kbit/s", &text, 160);
+}
+
+#[test]
+fn below_the_only_picture_the_sound_goes_on() {
+    where_no_picture_fits_the_sound_goes_on("only picture of 500 kbit/s", SINGLE, 320);
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod certificate;
 pub mod check;
 mod correction;
 pub mod devices;
+mod estimator;
+mod extension;
 mod feeder;
 mod funnel;
 mod gate;

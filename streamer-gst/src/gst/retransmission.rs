@@ -69,12 +69,17 @@ struct Packet {
 impl Packet {
     /// Reads the header (RFC 3550 section 5.1).
     fn of(buffer: &gst::BufferRef) -> Option<Self> {
-        let bytes = buffer.map_readable().ok()?;
+        let bytes = header(buffer)?;
         Some(Self {
             ssrc: u32::from_be_bytes(bytes.get(8..12)?.try_into().ok()?),
             number: u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?),
         })
     }
+}
+
+/// The part of a packet in which its header is: to read all of it would be to copy it.
+fn header(packet: &gst::BufferRef) -> Option<gst::MemoryMap<'_, gst::memory::Readable>> {
+    (packet.n_memory() > 0).then(|| packet.peek_memory(0).map_readable().ok())?
 }
 
 impl Kept {
@@ -152,7 +157,7 @@ pub(super) fn bound(sender: &gst::Element, missed: impl Fn() + Send + Sync + 'st
     // Lists are never sent again.
     source.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let payload = || {
-            let packet = info.buffer()?.map_readable().ok()?;
+            let packet = header(info.buffer()?)?;
             // Without the marker (RFC 3550 section 5.1).
             Some(packet.get(1)? & 0x7f)
         };

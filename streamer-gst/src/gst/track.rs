@@ -1,11 +1,10 @@
 //! One m-line of a viewer: a pad for frames, a payloader and webrtcbin.
 
 use gst::prelude::*;
-use gst_rtp::prelude::*;
 use gstreamer as gst;
-use gstreamer_rtp as gst_rtp;
 use gstreamer_webrtc as gst_webrtc;
 
+use super::extension::extend;
 use super::feeder::{Input, open, source_pad};
 use super::watch::watch_keyframe_requests;
 use super::{element, frame_caps};
@@ -59,10 +58,7 @@ pub(super) fn add_track(
     payloader.set_property("pt", u32::from(track.payload));
     payloader.set_property("ssrc", ssrc);
     if let Some(id) = track.transport_cc {
-        let extension = gst_rtp::RTPHeaderExtension::create_from_uri(TRANSPORT_CC)
-            .ok_or("GStreamer has no transport-wide sequence numbers")?;
-        extension.set_id(id.into());
-        payloader.emit_by_name::<()>("add-extension", &[&extension]);
+        extend(&payloader, id);
     }
     let failed = |_| format!("{} cannot be connected to webrtcbin", track.codec);
     let missing = || failed("no pad".to_owned());

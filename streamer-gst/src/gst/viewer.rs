@@ -16,6 +16,7 @@ use gstreamer_sdp as gst_sdp;
 use gstreamer_webrtc as gst_webrtc;
 
 use super::correction;
+use super::estimator::Estimator;
 use super::feeder::Feeder;
 use super::pool::Pool;
 use super::track::add_track;
@@ -32,12 +33,6 @@ const PROMISES_LIMIT: Duration = Duration::from_millis(7500);
 const GATHERING_LIMIT: Duration = Duration::from_secs(2);
 /// Saying goodbye takes a millisecond or two.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(100);
-
-/// What the bandwidth estimator keeps to, in bits per second. It begins with the most, for a picture
-/// is better than the fear that it does not fit, and congestion shows within a second or two. The
-/// least is a keyframe now and then, without which nothing would tell that the line recovers.
-const LEAST_BANDWIDTH: u32 = 20_000;
-const MOST_BANDWIDTH: u32 = 50_000_000;
 
 /// What applies to every viewer.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +56,7 @@ struct Viewer {
     feeder: Option<Feeder>,
     heard: Arc<Heard>,
     /// Measures the line, where that is of use.
-    estimator: Option<gst::Element>,
+    estimator: Option<Estimator>,
 }
 
 impl WebRtcEngine {
@@ -164,12 +159,15 @@ impl WebRtcEngine {
         pipeline.use_clock(Some(&self.timeline.clock));
         pipeline.set_base_time(self.timeline.epoch);
         pipeline.set_start_time(gst::ClockTime::NONE);
+        let webrtc = self.webrtcbin(plan)?;
+        let measured = plan.tracks.iter().any(|track| track.transport_cc.is_some());
+        let estimator = measured.then(|| Estimator::new(&webrtc)).transpose()?;
         let viewer = Viewer {
             pipeline,
-            webrtc: self.webrtcbin(plan)?,
+            webrtc,
             feeder: None,
             heard: Heard::new(),
-            estimator: None,
+            estimator,
         };
         watch_bus(&viewer.pipeline, id, events);
         watch_transport(&viewer.pipeline, id, &viewer.heard, events);
@@ -218,9 +216,6 @@ impl WebRtcEngine {
         let offer =
             gst_webrtc::WebRTCSessionDescription::new(gst_webrtc::WebRTCSDPType::Offer, offer);
         promised(&webrtc, "set-remote-description", &offer, until)?;
-        if plan.tracks.iter().any(|track| track.transport_cc.is_some()) {
-            viewer.estimator = Some(add_estimator(&webrtc)?);
-        }
         let mut inputs = Vec::new();
         let mut transceivers = Vec::new();
         for track in &plan.tracks {
@@ -311,9 +306,9 @@ impl Engine for WebRtcEngine {
 
     fn bandwidth(&self, viewer: ViewerId) -> Option<u64> {
         let viewers = self.viewers.read().unwrap_or_else(PoisonError::into_inner);
-        let estimator = viewers.get(&viewer)?.estimator.clone()?;
+        let viewer = viewers.get(&viewer)?.clone();
         drop(viewers);
-        Some(estimator.property::<u32>("estimated-bitrate").into())
+        viewer.estimator.as_ref().map(Estimator::bandwidth)
     }
 }
 
@@ -362,17 +357,6 @@ impl Drop for Viewer {
         // Before the feeder, whose last push ends with it.
         self.stop();
     }
-}
-
-/// Puts a bandwidth estimator (Google congestion control) into the way of all that is sent.
-fn add_estimator(webrtc: &gst::Element) -> Result<gst::Element, String> {
-    let estimator = element("rtpgccbwe")?;
-    estimator.set_property("min-bitrate", LEAST_BANDWIDTH);
-    estimator.set_property("max-bitrate", MOST_BANDWIDTH);
-    estimator.set_property("estimated-bitrate", MOST_BANDWIDTH);
-    let asked = estimator.clone();
-    webrtc.connect("request-aux-sender", false, move |_| Some(asked.to_value()));
-    Ok(estimator)
 }
 
 /// Calls an action of webrtcbin that answers by a promise, and waits for it, but not for ever.

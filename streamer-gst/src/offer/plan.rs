@@ -14,15 +14,11 @@ pub struct Available {
     pub codec: Codec,
 }
 
-/// The outputs of one picture that a viewer of this codec can be moved between, in the file's
-/// order; none where there is but one.
+/// The outputs of the picture that a viewer of this codec can be moved between, in the file's
+/// order. There may be but one, and sound has none.
 pub fn rungs(available: &[Available], codec: Codec) -> Vec<&Available> {
-    let same = available.iter().filter(|output| output.codec == codec);
-    let same: Vec<_> = same.collect();
-    match codec.kind() == Kind::Video && same.len() > 1 {
-        true => same,
-        false => Vec::new(),
-    }
+    let same = |output: &&Available| codec.kind() == Kind::Video && output.codec == codec;
+    available.iter().filter(same).collect()
 }
 
 /// One m-line that will carry media.
@@ -40,8 +36,8 @@ pub struct Track {
     pub fingerprints: Vec<Fingerprint>,
     /// The offer takes retransmissions (RFC 4588).
     pub retransmission: bool,
-    /// Id of the header extension [`TRANSPORT_CC`], where the viewer's bandwidth has to be known
-    /// and the offer allows that.
+    /// Id of the header extension [`TRANSPORT_CC`], where the offer lets the viewer's bandwidth be
+    /// known.
     pub transport_cc: Option<u8>,
 }
 
@@ -121,10 +117,9 @@ impl Offer {
                     self.sections[*index].label(*index)
                 ))
             })?;
-            let has_rungs = !rungs(available, codec.codec).is_empty();
             let transport_cc = self.sections[*index]
                 .transport_cc
-                .filter(|_| codec.transport_cc && has_rungs && one_transport);
+                .filter(|_| codec.transport_cc && one_transport);
             write_section(&mut sdp, &self.sections[*index], codec, transport);
             if let Some(id) = transport_cc {
                 let payload = codec.payload;

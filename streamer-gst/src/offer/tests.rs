@@ -184,11 +184,13 @@ fn an_alternative_output_is_taken_when_the_first_cannot_be_decoded() {
 }
 
 #[test]
-fn a_line_is_measured_where_there_are_rungs_and_the_offer_allows_it() {
-    let several = |codec| {
-        let names = ["video", "video_low"].map(str::to_owned);
-        names.map(|output| Available { output, codec })
+fn a_line_is_measured_where_the_offer_allows_it() {
+    let output = |name: &str, codec| Available {
+        output: name.to_owned(),
+        codec,
     };
+    let picture = [output("video", Codec::Vp8)];
+    let both = [picture[0].clone(), output("audio", Codec::Opus)];
     let measured = |sdp: &str, available: &[Available]| {
         let plan = Offer::parse(sdp.as_bytes()).unwrap().plan(available);
         let plan = plan.unwrap();
@@ -199,25 +201,40 @@ fn a_line_is_measured_where_there_are_rungs_and_the_offer_allows_it() {
         assert!(id.is_none_or(|id| plan.sdp.contains(&line(id))));
         id
     };
-    assert_eq!(measured(CHROMIUM, &several(Codec::Vp8)), Some(4));
-    assert_eq!(measured(FIREFOX, &several(Codec::Vp8)), Some(7));
-    assert_eq!(measured(CHROMIUM, &several(Codec::Vp8)[..1]), None);
-    assert_eq!(measured(BARESIP, &several(Codec::Vp8)), None);
+    assert_eq!(measured(CHROMIUM, &both), Some(4));
+    assert_eq!(measured(FIREFOX, &both), Some(7));
+    assert_eq!(measured(BARESIP, &both), None);
     // With a transport for each of two m-lines there are two lines to measure.
     let apart: String = CHROMIUM
         .split_inclusive('\n')
         .filter(|line| !line.starts_with("a=group:"))
         .collect();
-    let mut with_sound = several(Codec::Vp8).to_vec();
-    with_sound.push(Available {
-        output: "audio".to_owned(),
-        codec: Codec::Opus,
-    });
-    assert_eq!(measured(&apart, &several(Codec::Vp8)), Some(4));
-    assert_eq!(measured(&apart, &with_sound), None);
+    assert_eq!(measured(&apart, &picture), Some(4));
+    assert_eq!(measured(&apart, &both), None);
     let unasked = CHROMIUM.replace("96 transport-cc", "96 goog-remb");
-    assert_eq!(measured(&unasked, &several(Codec::Vp8)), None);
-    assert!(rungs(&several(Codec::Opus), Codec::Opus).is_empty());
+    assert_eq!(measured(&unasked, &picture), None);
+}
+
+#[test]
+fn the_rungs_of_a_viewer_are_the_pictures_it_can_decode() {
+    let available = [
+        ("video", Codec::Vp8),
+        ("video_h264", Codec::H264),
+        ("audio", Codec::Opus),
+        ("video_low", Codec::Vp8),
+    ]
+    .map(|(name, codec)| Available {
+        output: name.to_owned(),
+        codec,
+    });
+    let names = |codec| -> Vec<&str> {
+        let rungs = rungs(&available, codec);
+        rungs.iter().map(|rung| rung.output.as_str()).collect()
+    };
+    assert_eq!(names(Codec::Vp8), ["video", "video_low"]);
+    assert_eq!(names(Codec::H264), ["video_h264"]);
+    assert_eq!(names(Codec::Vp9), [""; 0]);
+    assert_eq!(names(Codec::Opus), [""; 0]);
 }
 
 #[test]

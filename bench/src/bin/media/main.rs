@@ -16,13 +16,13 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bench::protocol::Server;
 use bench::recording::Recording;
 use bench::rtp::Media;
 use bench::{Result, surroundings};
 
 use crate::cores::Cores;
-use crate::run::Setting;
+use crate::report::Round;
+use crate::run::{Setting, Subject};
 
 /// Numbers of viewers when none are given.
 const VIEWERS: [usize; 4] = [1, 10, 50, 100];
@@ -50,30 +50,34 @@ fn main() -> Result<()> {
         directory: directory.clone(),
         window: Duration::from_secs(10),
     };
-    let (mut all, mut pairs) = (Vec::new(), Vec::new());
+    let (mut all, mut middle) = (Vec::new(), Vec::new());
     for viewers in viewers {
-        let measure = |server| setting.measure(server, viewers, viewers == PROFILED);
+        let measure = |subject| setting.measure(subject, viewers, viewers == PROFILED);
         let first = all.len();
-        let quiet = |all: &[report::Pair]| all.iter().filter(|pair| report::is_quiet(pair)).count();
+        let quiet = |all: &[Round]| all.iter().filter(|round| round.is_quiet()).count();
         // Others may be at work in as many again.
         while quiet(&all[first..]) < rounds && all.len() < first + 2 * rounds {
-            all.push((measure(Server::Rusticast)?, measure(Server::Janus)?));
+            all.push(Round {
+                ours: measure(Subject::Rusticast)?,
+                janus: measure(Subject::Janus)?,
+                measuring: measure(Subject::Measuring)?,
+            });
             // Kept at once: a later one may fail.
             report::write_json(&all, &directory.join("media.json"))?;
         }
         let rounds = all[first..].to_vec();
-        let pair = report::middle(rounds).ok_or("no rounds")?;
-        print!("{}{}", report::table(&pair), report::costs(&pair));
-        print!("{}", report::warning(&pair).unwrap_or_default());
-        pairs.push(pair);
+        let round = report::middle(rounds).ok_or("no rounds")?;
+        print!("{}{}", round.table(), round.costs());
+        print!("{}", round.warning().unwrap_or_default());
+        middle.push(round);
     }
     println!();
-    let verdicts = report::verdicts(&pairs);
+    let verdicts = report::verdicts(&middle);
     for verdict in &verdicts {
         println!("{}", verdict.line());
     }
     if let Some(figures) = env::var_os("RUSTICAST_FIGURES") {
-        report::keep(&pairs, figures.as_ref())?;
+        report::keep(&middle, figures.as_ref())?;
     }
     println!("\n{}", directory.join("media.json").display());
     let missed = verdicts.iter().filter(|verdict| !verdict.is_kept()).count();

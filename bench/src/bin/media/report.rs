@@ -6,18 +6,25 @@ use std::io::Write;
 use std::path::Path;
 
 use bench::Result;
-use bench::protocol::Server;
 
 use crate::costs::{Cost, Costs};
-use crate::run::Figures;
+use crate::run::{Figures, Subject};
 
 /// How many costs of a kind are shown.
 const SHOWN: usize = 3;
 /// Cores that others may use without a word.
 const QUIET: f64 = 0.15;
 
-/// Of one number of viewers: ours and that of Janus.
-pub type Pair = (Figures, Figures);
+/// What one round found for a number of viewers.
+#[derive(Debug, Clone)]
+pub struct Round {
+    /// Ours and that of Janus, with the same features.
+    pub ours: Figures,
+    /// The other of the two.
+    pub janus: Figures,
+    /// Ours, where it measures the viewers' lines.
+    pub measuring: Figures,
+}
 
 /// A row of the table: its name, its value, and how many decimals are worth showing.
 type Row = (&'static str, fn(&Figures) -> f64, usize);
@@ -65,69 +72,83 @@ const ROWS: &[Row] = &[
     ("cores busy with other programs", |f| f.others, 2),
 ];
 
-/// The table of one number of viewers.
-pub fn table((ours, janus): &Pair) -> String {
-    let head = format!("N = {}", ours.viewers);
-    let mut table = format!(
-        "\n{head:<38}{:>11}{:>11}{:>8}\n",
-        "rusticast", "janus", "ratio"
-    );
-    for (name, value, decimals) in ROWS {
-        let (ours, janus) = (value(ours), value(janus));
-        let ratio = if janus.abs() < 1e-9 {
-            "–".to_owned()
-        } else {
-            format!("{:.2}", ours / janus)
-        };
-        table += &format!("{name:<38}{ours:>11.decimals$}{janus:>11.decimals$}{ratio:>8}\n");
+impl Round {
+    /// The table of one number of viewers.
+    pub fn table(&self) -> String {
+        let head = format!("N = {}", self.ours.viewers);
+        let mut table = format!(
+            "\n{head:<38}{:>11}{:>11}{:>8}{:>18}\n",
+            "rusticast", "janus", "ratio", "measuring lines"
+        );
+        for (name, value, decimals) in ROWS {
+            let [ours, janus, measuring] = self.each().map(value);
+            let ratio = if janus.abs() < 1e-9 {
+                "–".to_owned()
+            } else {
+                format!("{:.2}", ours / janus)
+            };
+            table += &format!(
+                "{name:<38}{ours:>11.decimals$}{janus:>11.decimals$}{ratio:>8}\
+                 {measuring:>18.decimals$}\n"
+            );
+        }
+        table
     }
-    table
-}
 
-/// The greatest costs of both servers, if they were looked at.
-pub fn costs((ours, janus): &Pair) -> String {
-    let mut text = String::new();
-    for figures in [ours, janus] {
-        let Some(costs) = &figures.costs else {
-            continue;
-        };
-        text += &format!("\nGreatest costs of {}\n", name(figures.server));
-        match costs {
-            Ok(Costs {
-                objects,
-                threads,
-                functions,
-            }) => {
-                for costs in [objects, threads, functions] {
-                    for Cost { share, what } in costs.iter().take(SHOWN) {
-                        text += &format!("{share:>6.1} %  {what}\n");
+    /// The greatest costs of the servers, if they were looked at.
+    pub fn costs(&self) -> String {
+        let mut text = String::new();
+        for figures in self.each() {
+            let Some(costs) = &figures.costs else {
+                continue;
+            };
+            text += &format!("\nGreatest costs of {}\n", name(figures.subject));
+            match costs {
+                Ok(Costs {
+                    objects,
+                    threads,
+                    functions,
+                }) => {
+                    for costs in [objects, threads, functions] {
+                        for Cost { share, what } in costs.iter().take(SHOWN) {
+                            text += &format!("{share:>6.1} %  {what}\n");
+                        }
                     }
                 }
+                Err(error) => text += &format!("  unknown: {error}\n"),
             }
-            Err(error) => text += &format!("  unknown: {error}\n"),
         }
+        text
     }
-    text
-}
 
-/// Cores that others used in a round, on the side where they used more.
-fn others((ours, janus): &Pair) -> f64 {
-    ours.others.max(janus.others)
-}
+    /// Whether others left this round alone.
+    pub fn is_quiet(&self) -> bool {
+        self.others() <= QUIET
+    }
 
-/// Whether others left this round alone.
-pub fn is_quiet(round: &Pair) -> bool {
-    others(round) <= QUIET
-}
+    /// What makes these measurements worse than they should be.
+    pub fn warning(&self) -> Option<String> {
+        let others = self.others();
+        (!self.is_quiet()).then(|| {
+            format!(
+                "other programs kept {others:.1} cores busy: times are too long, CPU up to twice too much\n"
+            )
+        })
+    }
 
-/// What makes these measurements worse than they should be.
-pub fn warning(round: &Pair) -> Option<String> {
-    let others = others(round);
-    (!is_quiet(round)).then(|| {
-        format!(
-            "other programs kept {others:.1} cores busy: times are too long, CPU up to twice too much\n"
-        )
-    })
+    /// Cores that others used, in the measurement where they used most.
+    fn others(&self) -> f64 {
+        let others = self.each().map(|figures| figures.others);
+        others.into_iter().fold(0.0, f64::max)
+    }
+
+    fn ratio(&self) -> f64 {
+        self.ours.cpu_served() / self.janus.cpu_served()
+    }
+
+    fn each(&self) -> [&Figures; 3] {
+        [&self.ours, &self.janus, &self.measuring]
+    }
 }
 
 /// A promise, what it is measured by, and whether it was kept.
@@ -160,8 +181,8 @@ impl Verdict {
 }
 
 /// The promises that these measurements decide.
-pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
-    let at = |viewers: usize| pairs.iter().find(|(ours, _)| ours.viewers == viewers);
+pub fn verdicts(rounds: &[Round]) -> Vec<Verdict> {
+    let at = |viewers: usize| rounds.iter().find(|round| round.ours.viewers == viewers);
     let mut verdicts = Vec::new();
     let mut promise = |what, found, limit, unit| {
         verdicts.push(Verdict {
@@ -171,8 +192,8 @@ pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
             unit,
         });
     };
-    if let Some((ours, _)) = at(10) {
-        let seen = &ours.seen;
+    if let Some(round) = at(10) {
+        let seen = &round.ours.seen;
         promise("N = 10: answer, p50", seen.answered.p50, 20.0, " ms");
         promise(
             "N = 10: first whole keyframe, p95",
@@ -192,12 +213,18 @@ pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
             5.0,
             " ms",
         );
+        promise(
+            "N = 10: added video latency where lines are measured, p95",
+            round.measuring.seen.video_latency.p95,
+            5.0,
+            " ms",
+        );
     }
-    if let Some((ours, janus)) = at(50) {
-        let ratio = ours.cpu_served() / janus.cpu_served();
+    if let Some(round) = at(50) {
+        let ours = &round.ours;
         promise(
             "N = 50: CPU per viewer-second served, times that of Janus",
-            ratio,
+            round.ratio(),
             1.5,
             "",
         );
@@ -212,6 +239,12 @@ pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
         promise(
             "N = 50: memory per viewer, with retransmission",
             ours.memory,
+            1.4,
+            " MB",
+        );
+        promise(
+            "N = 50: memory per viewer where lines are measured",
+            round.measuring.memory,
             2.0,
             " MB",
         );
@@ -226,32 +259,32 @@ pub fn verdicts(pairs: &[Pair]) -> Vec<Verdict> {
 
 /// The round whose ratio of CPU lies in the middle of those that others left alone, or of all when
 /// there is none.
-pub fn middle(rounds: Vec<Pair>) -> Option<Pair> {
-    let (quiet, noisy): (Vec<_>, Vec<_>) = rounds.into_iter().partition(is_quiet);
+pub fn middle(rounds: Vec<Round>) -> Option<Round> {
+    let (quiet, noisy): (Vec<_>, Vec<_>) = rounds.into_iter().partition(Round::is_quiet);
     let mut rounds = if quiet.is_empty() { noisy } else { quiet };
-    let ratio = |(ours, janus): &Pair| ours.cpu_served() / janus.cpu_served();
-    rounds.sort_by(|one, other| ratio(one).total_cmp(&ratio(other)));
+    rounds.sort_by(|one, other| one.ratio().total_cmp(&other.ratio()));
     let place = rounds.len() / 2;
     (place < rounds.len()).then(|| rounds.swap_remove(place))
 }
 
 /// Writes what every round found as JSON.
-pub fn write_json(rounds: &[Pair], file: &Path) -> Result<()> {
-    let all: Vec<_> = rounds
-        .iter()
-        .flat_map(|(ours, janus)| [ours, janus])
-        .collect();
+pub fn write_json(rounds: &[Round], file: &Path) -> Result<()> {
+    let all: Vec<_> = rounds.iter().flat_map(Round::each).collect();
     fs::write(file, serde_json::to_string_pretty(&all)?)?;
     Ok(())
 }
 
 /// Appends what is worth keeping, as `what | figure` lines, for `docs/measurements.md`.
-pub fn keep(pairs: &[Pair], file: &Path) -> Result<()> {
+pub fn keep(rounds: &[Round], file: &Path) -> Result<()> {
     let mut lines = String::new();
-    for (ours, janus) in pairs {
+    for round in rounds {
+        let n = round.ours.viewers;
         let mut figure = |what: &str, value: fn(&Figures) -> f64, unit: &str| {
-            let (n, ours, janus) = (ours.viewers, value(ours), value(janus));
-            lines += &format!("N = {n:>3}: {what} | {ours:.1} {unit}, Janus {janus:.1} {unit}\n");
+            let [ours, janus, measuring] = round.each().map(value);
+            lines += &format!(
+                "N = {n:>3}: {what} | {ours:.1} {unit}, Janus {janus:.1} {unit}; \
+                 {measuring:.1} {unit} where lines are measured\n"
+            );
         };
         figure("CPU per viewer-second", |f| f.cpu, "ms");
         figure("CPU per packet", |f| f.cpu_packet, "µs");
@@ -273,7 +306,7 @@ pub fn keep(pairs: &[Pair], file: &Path) -> Result<()> {
             "ms",
         );
     }
-    for verdict in verdicts(pairs) {
+    for verdict in verdicts(rounds) {
         lines += &format!("{}\n", verdict.line());
     }
     let mut file = fs::OpenOptions::new()
@@ -284,9 +317,10 @@ pub fn keep(pairs: &[Pair], file: &Path) -> Result<()> {
     Ok(())
 }
 
-fn name(server: Server) -> &'static str {
-    match server {
-        Server::Rusticast => "rusticast's streamer",
-        Server::Janus => "janus",
+fn name(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Rusticast => "rusticast's streamer",
+        Subject::Measuring => "rusticast's streamer where it measures lines",
+        Subject::Janus => "janus",
     }
 }

@@ -46,11 +46,31 @@ pub struct Setting {
     pub window: Duration,
 }
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Subject {
+    /// Ours, with the features that Janus has, too.
+    Rusticast,
+    /// Ours, which also measures the line of each viewer by its feedback on each packet.
+    Measuring,
+    /// Debian's.
+    Janus,
+}
+
+impl Subject {
+    fn server(self) -> Kind {
+        match self {
+            Self::Rusticast | Self::Measuring => Kind::Rusticast,
+            Self::Janus => Kind::Janus,
+        }
+    }
+}
+
 /// What one measurement found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figures {
     /// Which server.
-    pub server: Kind,
+    pub subject: Subject,
     /// How many viewers joined.
     pub viewers: usize,
     /// CPU milliseconds of all its programs per viewer and second, above the idle server's.
@@ -90,11 +110,11 @@ impl Figures {
 }
 
 impl Setting {
-    /// Measures `kind` with that many viewers, and looks for its costs if wanted.
-    pub fn measure(&self, kind: Kind, viewers: usize, profile: bool) -> Result<Figures> {
+    /// Measures one of the servers with that many viewers, and looks for its costs if wanted.
+    pub fn measure(&self, subject: Subject, viewers: usize, profile: bool) -> Result<Figures> {
         let directory = self
             .directory
-            .join(format!("{kind:?}-{viewers}").to_lowercase());
+            .join(format!("{subject:?}-{viewers}").to_lowercase());
         // What an earlier run left says nothing about this one.
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory)?;
@@ -107,15 +127,16 @@ impl Setting {
         };
         let server = self
             .cores
-            .on(Side::Server, || Server::start(kind, &place))?;
+            .on(Side::Server, || Server::start(subject.server(), &place))?;
         self.cores.on(Side::Client, move || {
             let sender = Sender::start(Arc::clone(&self.recording), place.ports)?;
-            self.watch(&server, &sender, viewers, profile, &directory)
+            self.watch(subject, &server, &sender, viewers, profile, &directory)
         })
     }
 
     fn watch(
         &self,
+        subject: Subject,
         server: &Server,
         sender: &Sender,
         viewers: usize,
@@ -128,6 +149,7 @@ impl Setting {
             server: server.kind,
             http: server.http,
             address: self.address,
+            transport_cc: subject == Subject::Measuring,
             viewers,
             apart: APART,
         };
@@ -159,7 +181,7 @@ impl Setting {
             (now as f64 - before as f64) / held
         };
         Ok(Figures {
-            server: server.kind,
+            subject,
             viewers,
             cpu,
             cpu_media: (stretch.media_rate() - idle.media_rate()) / each,

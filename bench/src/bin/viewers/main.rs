@@ -96,7 +96,7 @@ impl Client {
             self.join.address,
             door,
             self.certificate.clone(),
-            false,
+            self.join.transport_cc,
             &self.mailbox,
         )?;
         let event = EpollEvent::new(EpollFlags::EPOLLIN, number as u64);

@@ -304,8 +304,9 @@ impl Stream {
             seen.push(*codec);
             new
         });
-        let rungs = codecs.iter().flat_map(|codec| rungs(&available, *codec));
-        let rungs = rungs.map(|rung| rung.output.clone()).collect();
+        let rungs = codecs.iter().map(|codec| rungs(&available, *codec));
+        let several = rungs.filter(|rungs| rungs.len() > 1).flatten();
+        let rungs = several.map(|rung| rung.output.clone()).collect();
         StreamInfo {
             name: self.name.clone(),
             title,
