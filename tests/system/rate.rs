@@ -224,7 +224,7 @@ fn where_no_picture_fits_the_sound_goes_on(what: &str, text: &str, width: u64) {
         settled.elapsed() > seconds(10)
     });
     let before = count(&page);
-    let listening = seconds(measure::times(15, 60));
+    let listening = seconds(measure::times(10, 60));
     eventually("some time passes", listening * 2, || {
         before.0.elapsed() >= listening
     });

@@ -1,6 +1,9 @@
 //! What a viewer's line carries, by Google congestion control (draft-ietf-rmcat-gcc-02), from the
 //! viewer's feedback on each packet (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use gst::prelude::*;
 use gstreamer as gst;
 
@@ -14,10 +17,45 @@ const MOST: u32 = 50_000_000;
 
 /// The event with which an rtpsession passes on feedback.
 const FEEDBACK: &str = "RTPTWCCPackets";
+/// An rtpsession remembers each numbered packet until there is feedback on it, and would do so for
+/// ever where none is given. This is a minute of picture and sound.
+const MOST_UNANSWERED: u32 = 20_000;
 
 /// An rtpgccbwe that is given the feedback, but no media and no thread: running, it would send each
 /// packet by itself and up to 5 ms later, for twice the CPU of a viewer.
-pub(super) struct Estimator(gst::Element);
+pub(super) struct Estimator {
+    element: gst::Element,
+    unanswered: Arc<Unanswered>,
+}
+
+/// Numbered packets since the last one that there was feedback on.
+#[derive(Default)]
+pub(super) struct Unanswered(AtomicU32);
+
+impl Unanswered {
+    /// Whether one more packet may be numbered.
+    pub(super) fn ask(&self) -> bool {
+        let more = |count: u32| (count < MOST_UNANSWERED).then_some(count + 1);
+        let asked = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        asked.is_ok()
+    }
+
+    fn note(&self, feedback: &gst::StructureRef) {
+        // The last packet, if the session knows it: what came before is forgotten with it.
+        let packets = feedback.get::<glib::ValueArray>("packets");
+        let known = packets.is_ok_and(|packets| {
+            let last = packets.last().map(|last| last.get::<gst::Structure>());
+            last.is_some_and(|last| {
+                last.is_ok_and(|last| last.get::<gst::ClockTime>("local-ts").is_ok())
+            })
+        });
+        if known {
+            self.0.store(0, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Estimator {
     /// One for all that a webrtcbin will send. To be called before it has sessions.
@@ -37,36 +75,165 @@ impl Estimator {
         let webrtc = webrtc
             .downcast_ref::<gst::Bin>()
             .ok_or("webrtcbin is not a bin")?;
+        let unanswered = Arc::<Unanswered>::default();
+        let answered = unanswered.clone();
         webrtc.connect_deep_element_added(move |_, _, element| {
             if element.factory().is_some_and(|f| f.name() == "rtpsession") {
-                let ear = ear.clone();
+                let (ear, answered) = (ear.clone(), answered.clone());
                 element.connect_pad_added(move |_, pad| {
                     if pad.name() == "send_rtp_sink" {
-                        listen(pad, ear.clone());
+                        listen(pad, ear.clone(), answered.clone());
                     }
                 });
             }
         });
-        Ok(Self(estimator))
+        Ok(Self {
+            element: estimator,
+            unanswered,
+        })
+    }
+
+    /// What to ask before a packet is numbered.
+    pub(super) fn unanswered(&self) -> Arc<Unanswered> {
+        self.unanswered.clone()
     }
 
     /// Bits per second. It does not rise far above what is sent.
     pub(super) fn bandwidth(&self) -> u64 {
-        self.0.property::<u32>("estimated-bitrate").into()
+        self.element.property::<u32>("estimated-bitrate").into()
     }
 }
 
 /// Takes the feedback out of the way to payloaders, which have no use for it.
-fn listen(session: &gst::Pad, ear: gst::Pad) {
+fn listen(session: &gst::Pad, ear: gst::Pad, unanswered: Arc<Unanswered>) {
     session.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
-        let event = info.event();
-        let feedback = event.filter(|e| e.structure().is_some_and(|s| s.name() == FEEDBACK));
-        match feedback.cloned() {
-            Some(feedback) => {
-                ear.send_event(feedback);
-                swallow(info)
-            }
-            None => gst::PadProbeReturn::Ok,
+        let structure = info.event().and_then(|event| event.structure());
+        let Some(feedback) = structure.filter(|structure| structure.name() == FEEDBACK) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        unanswered.note(feedback);
+        if let Some(event) = info.event() {
+            ear.send_event(event.clone());
         }
+        swallow(info)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::extension::insert;
+    use super::super::feeder::{open, source_pad};
+    use super::*;
+    use crate::offer::TRANSPORT_CC;
+
+    /// A session that an estimator listens to, and where its packets and its feedback go in.
+    struct Session {
+        pipeline: gst::Pipeline,
+        estimator: Estimator,
+        packets: gst::Pad,
+        feedback: gst::Pad,
+        sent: u16,
+    }
+
+    impl Session {
+        fn new() -> Self {
+            gst::init().unwrap();
+            gstrsrtp::plugin_register_static().unwrap();
+            let pipeline = gst::Pipeline::new();
+            let estimator = Estimator::new(pipeline.upcast_ref()).unwrap();
+            let session = element("rtpsession").unwrap();
+            pipeline.add(&session).unwrap();
+            let pad = |name: &str, caps: &str| {
+                let from = source_pad(name);
+                from.link(&session.request_pad_simple(name).unwrap())
+                    .unwrap();
+                (from, caps.parse::<gst::Caps>().unwrap())
+            };
+            let rtp = format!(
+                "application/x-rtp,media=video,clock-rate=90000,encoding-name=VP8,payload=96,\
+                 ssrc=(uint)2,extmap-5=(string)\"{TRANSPORT_CC}\""
+            );
+            let pads = [
+                ("send_rtp_sink", rtp.as_str()),
+                ("recv_rtcp_sink", "application/x-rtcp"),
+            ]
+            .map(|(name, caps)| pad(name, caps));
+            pipeline.set_state(gst::State::Playing).unwrap();
+            let [packets, feedback] = pads.map(|(pad, caps)| {
+                open(&pad, "test", &caps).unwrap();
+                pad
+            });
+            Self {
+                pipeline,
+                estimator,
+                packets,
+                feedback,
+                sent: 0,
+            }
+        }
+
+        /// Sends so many numbered packets.
+        fn send(&mut self, count: u16) {
+            for _ in 0..count {
+                let [high, low] = self.sent.to_be_bytes();
+                let header = [0x80, 96, high, low, 0, 0, 0, 1, 0, 0, 0, 2];
+                let mut packet = gst::Buffer::from_slice([&header[..], &[0; 500]].concat());
+                insert(packet.make_mut(), [0xbe, 0xde, 0, 1, 0x51, 0, 0, 0]);
+                // Nobody takes them.
+                let _ = self.packets.push(packet);
+                self.sent = self.sent.wrapping_add(1);
+            }
+        }
+
+        /// Feedback that so many packets from the first of them on are lost.
+        fn lose(&self, first: u16, count: u16) {
+            let mut feedback = vec![0x8f, 205, 0, 5, 0, 0, 0, 9, 0, 0, 0, 2];
+            feedback.extend(first.to_be_bytes());
+            feedback.extend(count.to_be_bytes());
+            feedback.extend([0, 0, 1, 0]);
+            // A run of the same (section 3.1.3), and padding.
+            feedback.extend(count.to_be_bytes());
+            feedback.extend([0, 0]);
+            let _ = self.feedback.push(gst::Buffer::from_slice(feedback));
+        }
+    }
+
+    impl Drop for Session {
+        fn drop(&mut self) {
+            let _ = self.pipeline.set_state(gst::State::Null);
+        }
+    }
+
+    #[test]
+    fn without_feedback_packets_are_no_longer_numbered() {
+        let mut session = Session::new();
+        let unanswered = session.estimator.unanswered();
+        let asked = || (0..MOST_UNANSWERED).filter(|_| unanswered.ask()).count() as u32;
+        session.send(10);
+        assert_eq!(asked(), MOST_UNANSWERED);
+        assert!(!unanswered.ask());
+        // On packets that were never sent.
+        session.lose(1000, 10);
+        assert!(!unanswered.ask());
+        session.lose(0, 10);
+        assert_eq!(asked(), MOST_UNANSWERED);
+    }
+
+    #[test]
+    fn what_is_lost_lowers_the_estimate_of_an_element_that_does_not_run() {
+        let mut session = Session::new();
+        assert_eq!(session.estimator.bandwidth(), u64::from(MOST));
+        let begin = Instant::now();
+        while session.estimator.bandwidth() == u64::from(MOST) {
+            session.send(10);
+            session.lose(session.sent - 10, 10);
+            // It goes by time, too.
+            std::thread::sleep(Duration::from_millis(5));
+            assert!(begin.elapsed() < Duration::from_secs(20));
+        }
+        let element = &session.estimator.element;
+        assert_eq!(element.current_state(), gst::State::Null);
+    }
 }

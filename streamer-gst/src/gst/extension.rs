@@ -15,8 +15,13 @@ const SOURCES: u8 = 0x0f;
 /// 4.2). The id is in the upper half of the first byte of content, the length less one in the lower.
 const EXTENSION: [u8; 8] = [0xbe, 0xde, 0, 1, 1, 0, 0, 0];
 
-/// Extends all packets that leave a payloader by an extension with that id, from 1 to 14.
-pub(super) fn extend(payloader: &gst::Element, id: u8) {
+/// Extends packets that leave a payloader, each if it is `wanted`, by an extension with that id, from
+/// 1 to 14.
+pub(super) fn extend(
+    payloader: &gst::Element,
+    id: u8,
+    wanted: impl Fn() -> bool + Send + Sync + 'static,
+) {
     // It would see the extension in the caps, and add it once more.
     payloader.set_property("auto-header-extension", false);
     let Some(pad) = payloader.static_pad("src") else {
@@ -29,11 +34,11 @@ pub(super) fn extend(payloader: &gst::Element, id: u8) {
         if let Some(list) = info.buffer_list_mut() {
             let list = list.make_mut();
             for index in 0..list.len() {
-                if let Some(packet) = list.get_mut(index) {
+                if let Some(packet) = list.get_mut(index).filter(|_| wanted()) {
                     insert(packet, extension);
                 }
             }
-        } else if let Some(packet) = info.buffer_mut() {
+        } else if let Some(packet) = info.buffer_mut().filter(|_| wanted()) {
             insert(packet.make_mut(), extension);
         }
         gst::PadProbeReturn::Ok
@@ -41,7 +46,7 @@ pub(super) fn extend(payloader: &gst::Element, id: u8) {
 }
 
 /// Puts the extension behind the header.
-fn insert(packet: &mut gst::BufferRef, extension: [u8; EXTENSION.len()]) {
+pub(super) fn insert(packet: &mut gst::BufferRef, extension: [u8; EXTENSION.len()]) {
     if packet.n_memory() == 0 {
         return;
     }

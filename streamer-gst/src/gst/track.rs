@@ -4,6 +4,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_webrtc as gst_webrtc;
 
+use super::estimator::Estimator;
 use super::extension::extend;
 use super::feeder::{Input, open, source_pad};
 use super::watch::watch_keyframe_requests;
@@ -21,6 +22,7 @@ pub(super) fn add_track(
     id: ViewerId,
     webrtc: &gst::Element,
     track: &Track,
+    estimator: Option<&Estimator>,
     events: &Events,
 ) -> Result<(Input, gst_webrtc::WebRTCRTPTransceiver), String> {
     let template = webrtc
@@ -57,8 +59,9 @@ pub(super) fn add_track(
     let payloader = payloader(track.codec)?;
     payloader.set_property("pt", u32::from(track.payload));
     payloader.set_property("ssrc", ssrc);
-    if let Some(id) = track.transport_cc {
-        extend(&payloader, id);
+    if let (Some(id), Some(estimator)) = (track.transport_cc, estimator) {
+        let unanswered = estimator.unanswered();
+        extend(&payloader, id, move || unanswered.ask());
     }
     let failed = |_| format!("{} cannot be connected to webrtcbin", track.codec);
     let missing = || failed("no pad".to_owned());

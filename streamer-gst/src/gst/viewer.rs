@@ -219,7 +219,14 @@ impl WebRtcEngine {
         let mut inputs = Vec::new();
         let mut transceivers = Vec::new();
         for track in &plan.tracks {
-            let (input, transceiver) = add_track(&viewer.pipeline, id, &webrtc, track, events)?;
+            let (input, transceiver) = add_track(
+                &viewer.pipeline,
+                id,
+                &webrtc,
+                track,
+                viewer.estimator.as_ref(),
+                events,
+            )?;
             inputs.push(input);
             transceivers.push((transceiver.downgrade(), track.fingerprints.clone()));
         }

@@ -71,8 +71,7 @@ fn main() -> Result<()> {
         growth: Growth::default(),
         at_rest: Vec::new(),
     });
-    // What measures a line is nothing that a bare webrtcbin has.
-    let mut visitors = Visitors::new(address, false)?;
+    let mut visitors = Visitors::new(address)?;
     let start = Instant::now();
     for join in 0..joins {
         for side in &mut sides {

@@ -42,7 +42,7 @@ pub fn run(joins: u32, programs: &Path, directory: &Path, address: IpAddr) -> Re
     }
     // With all that a viewer can have: rungs, and what measures its line.
     let mut server = Server::streamer(&runner, programs, directory, address, LADDER)?;
-    let mut visitors = Visitors::new(address, true)?;
+    let mut visitors = Visitors::new(address)?;
     let (mut done, mut failed) = (0, 0);
     while done < joins {
         match visitors.join(server.http) {

@@ -25,7 +25,6 @@ const SOCKET: u64 = 1;
 /// Makes viewers.
 pub struct Visitors {
     address: IpAddr,
-    transport_cc: bool,
     certificate: DtlsCert,
     epoll: Epoll,
     mailbox: Mailbox,
@@ -40,8 +39,8 @@ pub struct Visitor {
 }
 
 impl Visitors {
-    /// With sockets on this address, and with feedback on each packet if wanted.
-    pub fn new(address: IpAddr, transport_cc: bool) -> Result<Self> {
+    /// With sockets on this address.
+    pub fn new(address: IpAddr) -> Result<Self> {
         let provider = crypto::from_feature_flags();
         provider.install_process_default();
         let provider = crypto::from_feature_flags().dtls_provider;
@@ -51,7 +50,6 @@ impl Visitors {
         epoll.add(mailbox.bell(), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         Ok(Self {
             address,
-            transport_cc,
             certificate: certificate.ok_or("no certificate could be made")?,
             epoll,
             mailbox,
@@ -68,7 +66,7 @@ impl Visitors {
             self.address,
             door,
             certificate,
-            self.transport_cc,
+            true,
             &self.mailbox,
         )?;
         // Forgotten with the socket.
