@@ -61,14 +61,7 @@ impl Visitors {
     pub fn join(&mut self, http: SocketAddr) -> Result<Visitor> {
         let door = Door::open(Kind::Rusticast, http)?;
         let certificate = self.certificate.clone();
-        let mut viewer = Viewer::join(
-            0,
-            self.address,
-            door,
-            certificate,
-            true,
-            &self.mailbox,
-        )?;
+        let mut viewer = Viewer::join(0, self.address, door, certificate, true, &self.mailbox)?;
         // Forgotten with the socket.
         self.epoll
             .add(&viewer, EpollEvent::new(EpollFlags::EPOLLIN, SOCKET))?;
