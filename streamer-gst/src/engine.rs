@@ -81,6 +81,16 @@ pub struct Needs {
     pub per_core: usize,
 }
 
+/// What is known of a viewer's line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// An estimate of what it carries in bits per second. It does not rise far above what is sent,
+    /// and may be much too low for seconds after the line has changed, or where it loses packets.
+    pub bandwidth: u64,
+    /// Of what was sent in the last second or two, the share that arrived in as much time.
+    pub carried: f64,
+}
+
 /// Takes events from any thread. It only passes them on, so it never blocks.
 pub type Events = Arc<dyn Fn(Event) + Send + Sync>;
 
@@ -108,9 +118,8 @@ pub trait Engine: Send + Sync {
     /// Whether a viewer has reported lost packets; then its reports may get lost as well.
     fn loses(&self, viewer: ViewerId) -> bool;
 
-    /// What a viewer's line carries in bits per second, beside the sound; nothing where it is not
-    /// measured.
-    fn bandwidth(&self, viewer: ViewerId) -> Option<u64>;
+    /// A viewer's line; nothing where it is not measured.
+    fn line(&self, viewer: ViewerId) -> Option<Line>;
 }
 
 #[cfg(test)]
@@ -121,6 +130,14 @@ pub(crate) mod fake {
     use std::sync::Mutex;
 
     use super::*;
+
+    /// A line with so much bandwidth that carries all that is sent.
+    pub(crate) fn carrying(bandwidth: u64) -> Line {
+        Line {
+            bandwidth,
+            carried: 1.0,
+        }
+    }
 
     /// Remembers what it was told, and answers as it was told to.
     #[derive(Default)]
@@ -135,7 +152,7 @@ pub(crate) mod fake {
         pub(crate) full: HashSet<ViewerId>,
         pub(crate) silence: HashMap<ViewerId, Duration>,
         pub(crate) lossy: HashSet<ViewerId>,
-        pub(crate) bandwidth: HashMap<ViewerId, u64>,
+        pub(crate) lines: HashMap<ViewerId, Line>,
         pub(crate) refuse: Option<String>,
     }
 
@@ -187,8 +204,8 @@ pub(crate) mod fake {
             self.state.lock().unwrap().lossy.contains(&viewer)
         }
 
-        fn bandwidth(&self, viewer: ViewerId) -> Option<u64> {
-            self.state.lock().unwrap().bandwidth.get(&viewer).copied()
+        fn line(&self, viewer: ViewerId) -> Option<Line> {
+            self.state.lock().unwrap().lines.get(&viewer).copied()
         }
     }
 }

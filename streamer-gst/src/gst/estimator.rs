@@ -8,6 +8,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::{element, swallow};
+use crate::engine::Line;
 
 /// What the estimate keeps to, in bits per second. It begins with the most, for a picture is better
 /// than the fear that it does not fit, and congestion shows within a second or two. The least is a
@@ -20,12 +21,37 @@ const FEEDBACK: &str = "RTPTWCCPackets";
 /// An rtpsession remembers each numbered packet until there is feedback on it, and would do so for
 /// ever where none is given. This is a minute of picture and sound.
 const MOST_UNANSWERED: u32 = 20_000;
+/// What one feedback counts in the share that is carried; ten to twenty come in a second.
+const WEIGHT: f64 = 0.05;
 
 /// An rtpgccbwe that is given the feedback, but no media and no thread: running, it would send each
 /// packet by itself and up to 5 ms later, for twice the CPU of a viewer.
 pub(super) struct Estimator {
     element: gst::Element,
     unanswered: Arc<Unanswered>,
+    carried: Arc<Carried>,
+}
+
+/// Of what was sent the share that arrived in as much time, smoothed, in parts of 2^32.
+struct Carried(AtomicU32);
+
+impl Carried {
+    /// Takes in the statistics of a session (its `twcc-stats`), which are those of 300 ms.
+    fn note(&self, statistics: &gst::StructureRef) {
+        let rate = |name: &str| statistics.get::<u32>(name).map(f64::from);
+        if let (Ok(sent), Ok(received)) = (rate("bitrate-sent"), rate("bitrate-recv")) {
+            if sent > 0.0 {
+                let share = (received / sent).min(1.0);
+                let smooth = self.share() * (1.0 - WEIGHT) + share * WEIGHT;
+                let parts = (smooth * f64::from(u32::MAX)) as u32;
+                self.0.store(parts, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn share(&self) -> f64 {
+        f64::from(self.0.load(Ordering::Relaxed)) / f64::from(u32::MAX)
+    }
 }
 
 /// Numbered packets since the last one that there was feedback on.
@@ -76,13 +102,14 @@ impl Estimator {
             .downcast_ref::<gst::Bin>()
             .ok_or("webrtcbin is not a bin")?;
         let unanswered = Arc::<Unanswered>::default();
-        let answered = unanswered.clone();
+        let carried = Arc::new(Carried(AtomicU32::new(u32::MAX)));
+        let (answered, share) = (unanswered.clone(), carried.clone());
         webrtc.connect_deep_element_added(move |_, _, element| {
             if element.factory().is_some_and(|f| f.name() == "rtpsession") {
-                let (ear, answered) = (ear.clone(), answered.clone());
+                let (ear, answered, share) = (ear.clone(), answered.clone(), share.clone());
                 element.connect_pad_added(move |_, pad| {
                     if pad.name() == "send_rtp_sink" {
-                        listen(pad, ear.clone(), answered.clone());
+                        listen(pad, ear.clone(), answered.clone(), share.clone());
                     }
                 });
             }
@@ -90,6 +117,7 @@ impl Estimator {
         Ok(Self {
             element: estimator,
             unanswered,
+            carried,
         })
     }
 
@@ -98,20 +126,29 @@ impl Estimator {
         self.unanswered.clone()
     }
 
-    /// Bits per second. It does not rise far above what is sent.
-    pub(super) fn bandwidth(&self) -> u64 {
-        self.element.property::<u32>("estimated-bitrate").into()
+    /// What is known of the line.
+    pub(super) fn line(&self) -> Line {
+        Line {
+            bandwidth: self.element.property::<u32>("estimated-bitrate").into(),
+            carried: self.carried.share(),
+        }
     }
 }
 
 /// Takes the feedback out of the way to payloaders, which have no use for it.
-fn listen(session: &gst::Pad, ear: gst::Pad, unanswered: Arc<Unanswered>) {
-    session.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+fn listen(session: &gst::Pad, ear: gst::Pad, unanswered: Arc<Unanswered>, carried: Arc<Carried>) {
+    session.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |pad, info| {
         let structure = info.event().and_then(|event| event.structure());
         let Some(feedback) = structure.filter(|structure| structure.name() == FEEDBACK) else {
             return gst::PadProbeReturn::Ok;
         };
         unanswered.note(feedback);
+        let statistics = pad
+            .parent_element()
+            .and_then(|session| session.property::<Option<gst::Structure>>("twcc-stats"));
+        if let Some(statistics) = statistics {
+            carried.note(&statistics);
+        }
         if let Some(event) = info.event() {
             ear.send_event(event.clone());
         }
@@ -224,9 +261,10 @@ mod tests {
     #[test]
     fn what_is_lost_lowers_the_estimate_of_an_element_that_does_not_run() {
         let mut session = Session::new();
-        assert_eq!(session.estimator.bandwidth(), u64::from(MOST));
+        let line = session.estimator.line();
+        assert_eq!((line.bandwidth, line.carried), (MOST.into(), 1.0));
         let begin = Instant::now();
-        while session.estimator.bandwidth() == u64::from(MOST) {
+        while session.estimator.line().bandwidth == u64::from(MOST) {
             session.send(10);
             session.lose(session.sent - 10, 10);
             // It goes by time, too.
@@ -235,5 +273,27 @@ mod tests {
         }
         let element = &session.estimator.element;
         assert_eq!(element.current_state(), gst::State::Null);
+    }
+
+    #[test]
+    fn what_is_carried_is_the_share_of_a_second_or_two() {
+        gst::init().unwrap();
+        let carried = Carried(AtomicU32::new(u32::MAX));
+        let note = |sent: u32, received: u32, times: usize| {
+            let statistics = gst::Structure::builder("RTPTWCCStats")
+                .field("bitrate-sent", sent)
+                .field("bitrate-recv", received)
+                .build();
+            (0..times).for_each(|_| carried.note(&statistics));
+            carried.share()
+        };
+        // Nothing is known at first, and what comes faster than it went was late before.
+        assert!(note(0, 0, 1) > 0.999);
+        assert!(note(1_000_000, 2_000_000, 5) > 0.999);
+        // A moment is none.
+        assert!(note(1_000_000, 800_000, 6) > 0.94);
+        let half = note(1_000_000, 500_000, 60);
+        assert!((0.5..0.53).contains(&half), "{half}");
+        assert!(note(1_000_000, 1_000_000, 60) > 0.97);
     }
 }

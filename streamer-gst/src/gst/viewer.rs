@@ -23,7 +23,7 @@ use super::track::add_track;
 use super::watch::{Heard, reports_loss, watch_bus, watch_connection, watch_transport};
 use super::{Timeline, element};
 use crate::codec::Codec;
-use crate::engine::{Delivery, Engine, Events, Frame, Needs, ViewerId};
+use crate::engine::{Delivery, Engine, Events, Frame, Line, Needs, ViewerId};
 use crate::offer::{Candidate, HashFunction, Offer, Plan};
 
 /// A promise of webrtcbin may never be kept: those of one negotiation are given this long
@@ -311,11 +311,11 @@ impl Engine for WebRtcEngine {
         viewer.is_some_and(|viewer| reports_loss(&viewer.pipeline))
     }
 
-    fn bandwidth(&self, viewer: ViewerId) -> Option<u64> {
+    fn line(&self, viewer: ViewerId) -> Option<Line> {
         let viewers = self.viewers.read().unwrap_or_else(PoisonError::into_inner);
         let viewer = viewers.get(&viewer)?.clone();
         drop(viewers);
-        viewer.estimator.as_ref().map(Estimator::bandwidth)
+        viewer.estimator.as_ref().map(Estimator::line)
     }
 }
 

@@ -13,7 +13,7 @@ impl Hub {
             else {
                 continue;
             };
-            let Some(bandwidth) = self.parts.engine.bandwidth(*id) else {
+            let Some(line) = self.parts.engine.line(*id) else {
                 continue;
             };
             let stream = &mut self.streams[viewer.stream];
@@ -23,13 +23,13 @@ impl Hub {
                     continue;
                 };
                 let rates: Vec<u64> = rungs.iter().map(|(_, rate)| *rate).collect();
-                tracing::trace!(viewer = %id, bandwidth, ?rates, at, "line");
+                tracing::trace!(viewer = %id, ?line, ?rates, at, "line");
                 let ladder = ladder.get_or_insert_with(Ladder::new);
-                let choice = ladder.choose(now, bandwidth, &rates, at);
+                let choice = ladder.choose(now, line, &rates, at);
                 stream.fanout.limit(now, *id, choice.limit);
                 if choice.rung != at {
                     let (name, rate) = &rungs[choice.rung];
-                    tracing::debug!(viewer = %id, bandwidth, rung = name, rate, "another rung");
+                    tracing::debug!(viewer = %id, ?line, rung = name, rate, "another rung");
                     output.clone_from(name);
                     stream.wake(now, name);
                     self.dirty = true;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
-use crate::engine::fake::FakeEngine;
+use crate::engine::fake::{FakeEngine, carrying};
 use crate::source::SourceEvents;
 
 const OFFER: &[u8] = include_bytes!("../../../tests/offers/chromium.sdp");

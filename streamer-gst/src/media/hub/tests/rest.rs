@@ -183,7 +183,7 @@ fn a_viewer_that_moves_wakes_its_rung_and_leaves_the_other_to_rest() {
     assert_eq!(r.resting(), [LOW]);
     let line = |r: &Rungs, bandwidth| {
         let mut state = r.f.engine.state.lock().unwrap();
-        state.bandwidth.insert(A, bandwidth);
+        state.lines.insert(A, carrying(bandwidth));
     };
     // 800 and 80 kbit/s.
     line(&r, 200_000);

@@ -353,8 +353,8 @@ fn a_viewer_gets_the_rung_that_its_line_carries() {
     // Ten frames a second are 800 and 80 kbit/s.
     for (bandwidth, expected) in [(2_000_000, (2, 0)), (200_000, (1, 1))] {
         let mut state = f.engine.state.lock().unwrap();
-        state.bandwidth.insert(A, bandwidth);
-        state.bandwidth.insert(B, 2_000_000);
+        state.lines.insert(A, carrying(bandwidth));
+        state.lines.insert(B, carrying(2_000_000));
         drop(state);
         for _ in 0..30 {
             push(&f);
