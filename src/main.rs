@@ -1,4 +1,4 @@
-//! `rusticast`: the three roles in one process, talking SIP over UDP on loopback exactly as they
+//! `rusticast`: the three roles in one process, talking SIP on loopback exactly as they
 //! do apart. It has no behaviour of its own: it is what the three programs are, started together,
 //! with one window for operators.
 

@@ -28,7 +28,7 @@ pub struct Config {
     )]
     pub http: SocketAddr,
 
-    /// Address of the signaling server (SIP over UDP)
+    /// Address of the signaling server (SIP over UDP, and TCP for what is long)
     #[arg(
         long,
         value_name = "IP:PORT",

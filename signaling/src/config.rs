@@ -20,7 +20,7 @@ pub struct Config {
     #[allow(missing_docs, reason = "clap would take it for help of the program")]
     pub file: SettingsFile,
 
-    /// Address for SIP over UDP; port 0 takes any free one
+    /// Address for SIP over UDP and TCP; port 0 takes any that is free for both
     #[arg(
         long,
         value_name = "IP:PORT",

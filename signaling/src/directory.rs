@@ -26,9 +26,9 @@ pub const ENTRY_LIMIT: usize = 3 * 1024;
 pub const CALLS_LIMIT: usize = 10_000;
 
 /// Bytes of JSON in one page when the asker is on this machine (datagrams below 60 kB).
-pub const PAGE_LOOPBACK: usize = 58_000;
+pub const PAGE_LONG: usize = 58_000;
 /// Bytes of JSON in one page over a network (datagrams below 4 kB).
-pub const PAGE_NETWORK: usize = 3_300;
+pub const PAGE_DATAGRAM: usize = 3_300;
 
 /// True when `name` may name a stream: `[A-Za-z0-9_-]{1,64}`.
 pub fn is_name(name: &str) -> bool {
@@ -385,7 +385,7 @@ mod tests {
                 info
             })
             .collect();
-        for limit in [PAGE_LOOPBACK, PAGE_NETWORK] {
+        for limit in [PAGE_LONG, PAGE_DATAGRAM] {
             let mut after = String::new();
             let mut seen = Vec::new();
             loop {

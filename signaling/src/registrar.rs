@@ -12,7 +12,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use sip::{Message, Name, NameAddr, Request, Response, StatusCode, Uri};
+use sip::{Message, Name, NameAddr, Peer, Request, Response, StatusCode, Transport, Uri};
 use tracing::{debug, info, warn};
 
 use crate::auth::Claim;
@@ -249,6 +249,13 @@ impl Registrar {
         Ok(bindings.into_iter().map(|binding| binding.id).collect())
     }
 
+    /// Notes where a streamer is reached from now on.
+    pub fn move_to(&mut self, id: BindingId, peer: Peer) {
+        if let Some(binding) = self.get_mut(id) {
+            Arc::make_mut(&mut binding.record).address = peer;
+        }
+    }
+
     /// Notes a call sent to a streamer.
     pub fn place(&mut self, id: BindingId) {
         if let Some(binding) = self.get_mut(id) {
@@ -297,7 +304,7 @@ impl Registrar {
         &mut self,
         now: Instant,
         request: &Request,
-        source: SocketAddr,
+        source: Peer,
         claim: Option<&Claim>,
     ) -> Registered {
         self.try_register(now, request, source, claim)
@@ -312,7 +319,7 @@ impl Registrar {
         &mut self,
         now: Instant,
         request: &Request,
-        source: SocketAddr,
+        source: Peer,
         claim: Option<&Claim>,
     ) -> Result<Registered, Refusal> {
         let aor = &request.to().uri;
@@ -352,7 +359,7 @@ impl Registrar {
     }
 
     /// The Contacts of a REGISTER. `*` becomes one wish for each binding there is.
-    fn wishes(&self, request: &Request, source: SocketAddr) -> Result<Vec<Wish>, Refusal> {
+    fn wishes(&self, request: &Request, source: Peer) -> Result<Vec<Wish>, Refusal> {
         let bad = |reason: &str| Refusal::because(StatusCode::BAD_REQUEST, reason);
         let header = request.headers.get(Name::Expires).map(seconds);
         let contacts: Vec<&str> = request.headers.values(Name::Contact).collect();
@@ -528,7 +535,7 @@ impl Registrar {
 
     /// The 403 that asks a streamer to register again, made of what was kept of its REGISTER, and
     /// where it goes. It matches no transaction of a standard agent, which drops it.
-    pub fn summons(&self, id: BindingId) -> Option<(SocketAddr, Response)> {
+    pub fn summons(&self, id: BindingId) -> Option<(Peer, Response)> {
         let record = &self.get(id)?.record;
         let kept = &record.binding;
         let via = kept.via.join("\r\nVia: ");
@@ -543,7 +550,10 @@ impl Registrar {
         if response.to().tag().is_none() {
             response.set_to_tag("restarted");
         }
-        let destination = response.top_via().and_then(|via| answer_address(&via));
+        // A stream has ended with the program that it led to.
+        let via = response.top_via();
+        let via = via.filter(|via| Transport::of_uri(Some(&via.transport)) == Transport::Udp);
+        let destination = via.and_then(|via| answer_address(&via)).map(Peer::from);
         Some((destination.unwrap_or(record.address), response))
     }
 

@@ -5,12 +5,11 @@
 //! and accepted all the same is hung up from here.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use sip::timer::TRANSACTION_LIMIT;
 use sip::{
-    ClientId, Dialog, Endpoint, Failure, Method, Name, Reason, Request, Response, ServerId,
+    ClientId, Dialog, Endpoint, Failure, Method, Name, Peer, Reason, Request, Response, ServerId,
     StatusCode,
 };
 use tracing::{debug, info};
@@ -69,7 +68,11 @@ enum Deadline {
 struct Forward {
     /// As it came, so that it can be passed on once more.
     request: Request,
+    /// Where requests towards its sender go.
+    from: Peer,
     kind: Kind,
+    /// Its stream had ended, so it was sent to the address of its Contact.
+    direct: bool,
     state: State,
 }
 
@@ -136,7 +139,7 @@ impl Relay {
         context: &mut Context<'_>,
         id: ServerId,
         request: &Request,
-        source: SocketAddr,
+        source: Peer,
     ) -> Result<(), Refusal> {
         routing::hops_left(request)?;
         let stream = request.uri.user.clone().unwrap_or_default();
@@ -153,6 +156,7 @@ impl Relay {
                     Refusal::because(StatusCode::TEMPORARILY_UNAVAILABLE, "Stream is offline")
                 }
             })?;
+        let front = routing::caller_address(&self.own, request, source);
         if kind == Kind::Call {
             if context.sessions.is_taken(request.call_id()) {
                 return Err(Refusal::new(StatusCode::LOOP_DETECTED));
@@ -160,12 +164,11 @@ impl Relay {
             if context.sessions.len() >= MAX_SESSIONS {
                 return Err(Refusal::overload("Too many calls"));
             }
-            let front = routing::caller_address(&self.own, request, source);
             context.sessions.begin(request, &stream, front);
         }
         self.deadlines
             .set(Deadline::Answer(id), context.now + ANSWER_LIMIT);
-        self.offer(context, id, request.clone(), kind, targets.into());
+        self.offer(context, id, request.clone(), front, kind, targets.into());
         Ok(())
     }
 
@@ -176,6 +179,7 @@ impl Relay {
         context: &mut Context<'_>,
         id: ServerId,
         request: Request,
+        from: Peer,
         kind: Kind,
         mut targets: VecDeque<BindingId>,
     ) {
@@ -189,7 +193,8 @@ impl Relay {
                 break binding;
             }
         };
-        let mut prepared = match self.own.prepare(&request) {
+        let to = binding.record.address;
+        let mut prepared = match self.own.prepare(&request, from, to) {
             Ok(prepared) => prepared,
             Err(refusal) => {
                 self.deadlines.clear(&Deadline::Answer(id));
@@ -215,13 +220,15 @@ impl Relay {
             binding: Some(target),
             others: targets,
         };
-        self.insert(id, request, kind, state);
+        self.insert(id, request, from, kind, state);
     }
 
-    fn insert(&mut self, id: ServerId, request: Request, kind: Kind, state: State) {
+    fn insert(&mut self, id: ServerId, request: Request, from: Peer, kind: Kind, state: State) {
         let forward = Forward {
             request,
+            from,
             kind,
+            direct: false,
             state,
         };
         self.forwards.insert(id, forward);
@@ -244,8 +251,9 @@ impl Relay {
             return Err(Refusal::new(StatusCode::CALL_DOES_NOT_EXIST));
         };
         let address = session.address(direction);
+        let from = session.address(direction.back());
         let target = session.target(direction);
-        let mut prepared = self.own.prepare(request)?;
+        let mut prepared = self.own.prepare(request, from, address)?;
         if self.own.is(&prepared.uri) {
             // From an agent that does not copy Record-Route and takes us for the other side.
             prepared.uri = target;
@@ -265,7 +273,7 @@ impl Relay {
             binding: None,
             others: VecDeque::new(),
         };
-        self.insert(id, request.clone(), Kind::Within, state);
+        self.insert(id, request.clone(), from, Kind::Within, state);
         Ok(())
     }
 
@@ -276,13 +284,17 @@ impl Relay {
             return;
         };
         let prepared = self.own.check_loop(request);
-        let Ok(mut prepared) = prepared.and_then(|()| self.own.prepare(request)) else {
+        let (address, from) = (
+            session.address(direction),
+            session.address(direction.back()),
+        );
+        let prepared = prepared.and_then(|()| self.own.prepare(request, from, address));
+        let Ok(mut prepared) = prepared else {
             return;
         };
         if self.own.is(&prepared.uri) {
             prepared.uri = session.target(direction);
         }
-        let address = session.address(direction);
         context.sessions.acknowledged(address, prepared.clone());
         context.endpoint.send_request(address, prepared);
     }
@@ -323,7 +335,7 @@ impl Relay {
         context: &mut Context<'_>,
         branch: ClientId,
         response: Response,
-        source: SocketAddr,
+        source: Peer,
     ) {
         let status = response.status;
         let Some(&id) = self.branches.get(&branch) else {
@@ -368,7 +380,7 @@ impl Relay {
                 }
             }
             if forward.kind == Kind::Call {
-                let hop = self.own.hop_above(&response);
+                let hop = self.own.hop_above(&response, source);
                 context.sessions.answered(context.now, &response, hop);
             }
             context.endpoint.respond(context.now, id, response);
@@ -393,7 +405,10 @@ impl Relay {
         let Some(&id) = self.branches.get(&branch) else {
             return;
         };
-        if why == Failure::Timeout && self.offer_next(context, id) {
+        if why == Failure::Unreachable && self.offer_directly(context, id) {
+            return;
+        }
+        if why != Failure::TooLarge && self.offer_next(context, id) {
             return;
         }
         self.branches.remove(&branch);
@@ -402,9 +417,63 @@ impl Relay {
             let refusal = match why {
                 Failure::Timeout => no_answer(),
                 Failure::TooLarge => Refusal::new(StatusCode::MESSAGE_TOO_LARGE),
+                Failure::Unreachable => Refusal::new(StatusCode::TEMPORARILY_UNAVAILABLE),
             };
             refuse(context, id, &forward.request, forward.kind, &refusal);
         }
+    }
+
+    /// Whoever cannot be reached by the stream that it had opened may take another one, at the
+    /// address of its Contact; false when that was tried before or is none.
+    fn offer_directly(&mut self, context: &mut Context<'_>, id: ServerId) -> bool {
+        let Some(forward) = self.forwards.get_mut(&id) else {
+            return false;
+        };
+        let State::Pending {
+            branch, binding, ..
+        } = &mut forward.state
+        else {
+            return false;
+        };
+        let Some(sent) = context.endpoint.client_request(*branch) else {
+            return false;
+        };
+        let by_proxy = sent.headers.get(Name::Route).is_some();
+        let (false, false, Some(address)) = (forward.direct, by_proxy, sent.uri.socket_addr())
+        else {
+            return false;
+        };
+        let (mut request, to) = (sent.clone(), Peer::tcp(address));
+        request.headers.pop_first_value(Name::Via);
+        let call_id = request.call_id().to_owned();
+        // Of a new call it is its streamer that moves.
+        let within = match forward.kind {
+            Kind::Within => context.sessions.find(&forward.request),
+            Kind::Call | Kind::Stream => None,
+        };
+        let tried = match *binding {
+            Some(binding) => context.registrar.get(binding).map(|it| it.record.address),
+            None => within.map(|(direction, session)| session.address(direction)),
+        };
+        if tried == Some(to) {
+            return false;
+        }
+        let direction = within.map_or(Direction::ToStreamer, |(direction, _)| direction);
+        let again = context.endpoint.request(context.now, to, request);
+        forward.direct = true;
+        self.branches.remove(branch);
+        self.branches.insert(again, id);
+        self.deadlines.clear(&Deadline::Silence(*branch));
+        if let Some(binding) = *binding {
+            self.deadlines
+                .set(Deadline::Silence(again), context.now + SILENCE_LIMIT);
+            context.registrar.move_to(binding, to);
+        }
+        *branch = again;
+        if forward.kind != Kind::Stream {
+            context.sessions.move_to(&call_id, direction, to);
+        }
+        true
     }
 
     /// Offers a pending request to the next streamer; false when there is none.
@@ -435,8 +504,13 @@ impl Relay {
         let Some(forward) = self.forwards.remove(&id) else {
             return;
         };
-        let Forward { request, kind, .. } = forward;
-        self.offer(context, id, request, kind, targets);
+        let Forward {
+            request,
+            from,
+            kind,
+            ..
+        } = forward;
+        self.offer(context, id, request, from, kind, targets);
     }
 
     /// A streamer was started again at another contact: what its former self had not answered
@@ -477,7 +551,7 @@ impl Relay {
         context: &mut Context<'_>,
         branch: ClientId,
         response: &Response,
-        source: SocketAddr,
+        source: Peer,
     ) {
         let Some(invite) = context.endpoint.client_request(branch) else {
             return;

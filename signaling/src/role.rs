@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sip::driver::Role;
-use sip::{Endpoint, Event, Method, Name, Request, Response, ServerId, StatusCode, Via};
+use sip::{
+    Endpoint, Event, Method, Name, Peer, Request, Response, ServerId, StatusCode, Transport, Via,
+};
 use tracing::{debug, warn};
 
 use crate::auth::{self, Claim, Gate};
-use crate::directory::{self, PAGE_LOOPBACK, PAGE_NETWORK};
+use crate::directory::{self, PAGE_DATAGRAM, PAGE_LONG};
 use crate::rates::Rates;
 use crate::refusal::Refusal;
 use crate::registrar::{BindingId, Change, Registrar};
@@ -77,7 +79,7 @@ impl Signaling {
         let mut registrar = Registrar::new(own.addresses().to_vec(), now, wall);
         let restored = registrar.restore(now, &snapshot.streamers);
         let bindings = restored.iter().filter_map(|id| registrar.get(*id));
-        let owners: HashMap<(&str, SocketAddr), BindingId> = bindings
+        let owners: HashMap<(&str, Peer), BindingId> = bindings
             .map(|binding| {
                 let record = &binding.record;
                 ((record.name.as_str(), record.address), binding.id)
@@ -167,18 +169,18 @@ impl Signaling {
         endpoint: &mut Endpoint,
         id: ServerId,
         request: &Request,
-        source: SocketAddr,
+        source: Peer,
     ) {
         let Err(refusal) = self.handle(now, endpoint, id, request, source) else {
             return;
         };
         let response = refusal.response(request);
-        if !refusal.is_brief() || self.rates.trusts(source.ip()) {
+        if !refusal.is_brief() || self.rates.trusts(source.address.ip()) {
             return endpoint.refuse(now, id, response);
         }
         let said = endpoint.refuse_briefly(now, id, response);
         if let (false, Some(gate)) = (said, &mut self.gate) {
-            gate.note_unasked(now, source);
+            gate.note_unasked(now, source.address);
         }
     }
 
@@ -188,14 +190,15 @@ impl Signaling {
         endpoint: &mut Endpoint,
         id: ServerId,
         request: &Request,
-        source: SocketAddr,
+        source: Peer,
     ) -> Result<(), Refusal> {
         routing::check(request)?;
         self.own.check_loop(request)?;
         if request.method == Method::Register {
             routing::require(request, Name::Require, &SUPPORTED)?;
             let gate = self.gate.as_mut();
-            let claim = gate.map(|gate| gate.register(now, request, source, &mut self.rates));
+            let claim =
+                gate.map(|gate| gate.register(now, request, source.address, &mut self.rates));
             let claim = claim.transpose()?;
             self.register(now, endpoint, id, request, source, claim.as_ref());
             return Ok(());
@@ -212,9 +215,10 @@ impl Signaling {
                 }
                 // A question for the password is no call yet.
                 let gate = self.gate.as_mut();
-                let admitted = gate.map(|gate| gate.call(now, request, source, &mut self.rates));
+                let admitted =
+                    gate.map(|gate| gate.call(now, request, source.address, &mut self.rates));
                 let admitted = admitted.transpose()?;
-                if !self.rates.admits_call(now, source.ip()) {
+                if !self.rates.admits_call(now, source.address.ip()) {
                     return Err(Refusal::overload("Too many calls from your address"));
                 }
                 let request = admitted.as_ref().unwrap_or(request);
@@ -250,7 +254,7 @@ impl Signaling {
         endpoint: &mut Endpoint,
         id: ServerId,
         request: &Request,
-        source: SocketAddr,
+        source: Peer,
         claim: Option<&Claim>,
     ) {
         let registered = self.registrar.register(now, request, source, claim);
@@ -291,7 +295,7 @@ impl Signaling {
 
     /// OPTIONS for the server itself: the directory for those who ask for JSON, and what this
     /// server can do for everybody.
-    fn options(&self, now: Instant, request: &Request, source: SocketAddr) -> Response {
+    fn options(&self, now: Instant, request: &Request, source: Peer) -> Response {
         let mut response = Response::to_request(request, StatusCode::OK);
         response.headers.push(Name::Allow, ALLOW);
         response
@@ -303,10 +307,10 @@ impl Signaling {
         let mut accepted = request.headers.values(Name::Accept);
         if accepted.any(|value| is_media_type(value, "application/json")) {
             let after = request.uri.params.get("after").unwrap_or_default();
-            let limit = if source.ip().to_canonical().is_loopback() {
-                PAGE_LOOPBACK
-            } else {
-                PAGE_NETWORK
+            let is_near = source.address.ip().to_canonical().is_loopback();
+            let limit = match is_near || source.transport == Transport::Tcp {
+                true => PAGE_LONG,
+                false => PAGE_DATAGRAM,
             };
             let page = directory::page(self.registrar.entries_after(now, after), limit);
             response.set_body("application/json", page.into());
@@ -320,7 +324,7 @@ impl Signaling {
         now: Instant,
         endpoint: &mut Endpoint,
         mut response: Response,
-        source: SocketAddr,
+        source: Peer,
     ) {
         let known = self
             .sessions
@@ -328,7 +332,7 @@ impl Signaling {
             .is_some_and(|session| {
                 let record = &session.record;
                 session.is_streamer(response.to().tag().unwrap_or_default())
-                    && record.streamer.ip() == source.ip()
+                    && record.streamer.address.ip() == source.address.ip()
                     && response.from().tag().unwrap_or_default() == record.front_tag
             });
         if !known || !response.status.is_success() || response.cseq().method != Method::Invite {
@@ -345,9 +349,9 @@ impl Signaling {
             return;
         };
         let front = session.address(crate::session::Direction::ToFront);
-        let destination = next.answer_address(front);
+        let destination = next.answer_peer(front);
         self.sessions
-            .answered(now, &response, self.own.hop_above(&response));
+            .answered(now, &response, self.own.hop_above(&response, source));
         endpoint.send_response(destination, response);
     }
 }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sip::endpoint::is_made_branch;
-use sip::{Host, Method, Name, NameAddr, Request, Response, StatusCode, Uri, Via};
+use sip::{Host, Method, Name, NameAddr, Peer, Request, Response, StatusCode, Transport, Uri, Via};
 
 use crate::refusal::Refusal;
 use crate::registrar::Binding;
@@ -18,19 +18,26 @@ const BODY_LIMIT: usize = 16 * 1024;
 #[derive(Debug, Clone)]
 pub struct Own {
     addresses: Vec<SocketAddr>,
-    record_route: String,
+    /// What is recorded of each transport.
+    routes: [(Transport, String); 2],
 }
 
 impl Own {
     /// `advertised` goes into Via and Record-Route; the others are recognised as well.
     pub fn new(advertised: SocketAddr, others: &[SocketAddr]) -> Self {
-        let mut uri = Uri::at(None, advertised);
-        uri.params.set("lr", None);
+        let route = |transport: Transport| {
+            let mut uri = Uri::at(None, advertised);
+            if transport == Transport::Tcp {
+                uri.params.set("transport", Some("tcp"));
+            }
+            uri.params.set("lr", None);
+            (transport, NameAddr::new(uri).to_string())
+        };
         let mut addresses = vec![advertised];
         addresses.extend(others);
         Own {
             addresses,
-            record_route: NameAddr::new(uri).to_string(),
+            routes: [Transport::Udp, Transport::Tcp].map(route),
         }
     }
 
@@ -51,16 +58,30 @@ impl Own {
     }
 
     /// Makes a request ready to be passed on: one hop less and without the routes that led here.
-    /// An INVITE is recorded, so that what follows in the call comes this way as well.
-    pub(crate) fn prepare(&self, request: &Request) -> Result<Request, Refusal> {
+    /// An INVITE is recorded, so that what follows in the call comes this way as well: once, or,
+    /// between sides that are reached by different transports, once for each (RFC 5658).
+    pub(crate) fn prepare(
+        &self,
+        request: &Request,
+        from: Peer,
+        to: Peer,
+    ) -> Result<Request, Refusal> {
         let hops = hops_left(request)?;
         let mut prepared = request.clone();
         prepared.headers.set(Name::MaxForwards, &hops.to_string());
         self.strip_routes(&mut prepared);
         if request.method == Method::Invite {
-            prepared
-                .headers
-                .push_front(Name::RecordRoute, &self.record_route);
+            let (from, to) = (from.transport, to.transport);
+            let record = |prepared: &mut Request, transport| {
+                let mut routes = self.routes.iter();
+                if let Some((_, route)) = routes.find(|(of, _)| *of == transport) {
+                    prepared.headers.push_front(Name::RecordRoute, route);
+                }
+            };
+            record(&mut prepared, from);
+            if to != from {
+                record(&mut prepared, to);
+            }
         }
         Ok(prepared)
     }
@@ -103,7 +124,7 @@ impl Own {
 
     /// The proxy beyond this server on the way to whoever answered, if there is one: of the
     /// routes recorded in an answer, the one above ours.
-    pub(crate) fn hop_above(&self, response: &Response) -> Option<SocketAddr> {
+    pub(crate) fn hop_above(&self, response: &Response, source: Peer) -> Option<Peer> {
         let routes = response
             .headers
             .values(Name::RecordRoute)
@@ -112,7 +133,7 @@ impl Own {
         for route in routes {
             match route {
                 Ok(route) if self.is(&route.uri) => return above,
-                Ok(route) => above = route.uri.socket_addr(),
+                Ok(route) => above = route.uri.socket_addr().map(|_| proxy(&route.uri, source)),
                 Err(_) => return None,
             }
         }
@@ -171,25 +192,43 @@ pub(crate) fn address_to(request: &mut Request, binding: &Binding) {
 
 /// Where requests towards the maker of an INVITE go: the proxy nearest to us on its way, or
 /// itself. Whoever gives an address of ours for its own gets them where it sent from.
-pub(crate) fn caller_address(own: &Own, invite: &Request, source: SocketAddr) -> SocketAddr {
+pub(crate) fn caller_address(own: &Own, invite: &Request, source: Peer) -> Peer {
     let top = invite.headers.values(Name::RecordRoute).next();
     let address = match top.map(NameAddr::parse) {
-        Some(Ok(proxy)) => proxy.uri.socket_addr().unwrap_or(source),
+        Some(Ok(route)) => proxy(&route.uri, source),
         _ => match invite.contact() {
             Some(contact) => reachable(&contact.uri, invite.top_via().as_ref(), source),
             None => source,
         },
     };
-    if own.addresses.contains(&address) {
+    if own.addresses.contains(&address.address) {
         return source;
     }
     address
 }
 
+/// Where requests by way of a proxy go whose URI came from `source`.
+pub(crate) fn proxy(uri: &Uri, source: Peer) -> Peer {
+    match uri.socket_addr() {
+        Some(address) => over(uri, address, source),
+        None => source,
+    }
+}
+
+/// How requests for a URI go to its address: where it asks for a stream and came over one, by that
+/// one (RFC 5626 section 5.3).
+fn over(uri: &Uri, address: SocketAddr, source: Peer) -> Peer {
+    match Transport::of_uri(uri.params.get("transport")) {
+        Transport::Udp => address.into(),
+        Transport::Tcp if source.transport == Transport::Tcp => source,
+        Transport::Tcp => Peer::tcp(address),
+    }
+}
+
 /// Where requests for `contact` go: to its address, or to where the message came from, when the
 /// address is a name (nothing here asks DNS), cannot be sent to, or is that of a sender behind a
 /// translator that does not know its outer one.
-pub(crate) fn reachable(contact: &Uri, via: Option<&Via>, source: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(contact: &Uri, via: Option<&Via>, source: Peer) -> Peer {
     let Some(address) = contact.socket_addr() else {
         return source;
     };
@@ -197,10 +236,11 @@ pub(crate) fn reachable(contact: &Uri, via: Option<&Via>, source: SocketAddr) ->
         IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_broadcast() && !ip.is_multicast(),
         IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
     };
-    let inner =
-        via.is_some_and(|via| via.host == Host::Ip(address.ip()) && address.ip() != source.ip());
+    let inner = via.is_some_and(|via| {
+        via.host == Host::Ip(address.ip()) && address.ip() != source.address.ip()
+    });
     if usable && !inner && address.port() != 0 {
-        address
+        over(contact, address, source)
     } else {
         source
     }

@@ -5,11 +5,10 @@
 //! store after a restart, when its streamer does not confirm it in time.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sip::{Request, Response, Uri};
+use sip::{Peer, Request, Response, Uri};
 
 use crate::deadlines::Deadlines;
 use crate::registrar::BindingId;
@@ -34,6 +33,16 @@ pub enum Direction {
     ToFront,
 }
 
+impl Direction {
+    /// The other one.
+    pub fn back(self) -> Self {
+        match self {
+            Direction::ToStreamer => Direction::ToFront,
+            Direction::ToFront => Direction::ToStreamer,
+        }
+    }
+}
+
 /// One call.
 #[derive(Debug)]
 pub struct Session {
@@ -43,7 +52,7 @@ pub struct Session {
     front_target: Option<Uri>,
     streamer_target: Option<Uri>,
     /// The last ACK that passed, and where it went.
-    ack: Option<(SocketAddr, Request)>,
+    ack: Option<(Peer, Request)>,
 }
 
 /// All calls.
@@ -56,7 +65,7 @@ pub struct Sessions {
 
 impl Session {
     /// Where a request of this direction is sent.
-    pub fn address(&self, direction: Direction) -> SocketAddr {
+    pub fn address(&self, direction: Direction) -> Peer {
         match direction {
             Direction::ToStreamer => self.record.streamer,
             Direction::ToFront => self.record.front,
@@ -80,7 +89,7 @@ impl Session {
         };
         target
             .clone()
-            .unwrap_or_else(|| Uri::at(None, self.address(direction)))
+            .unwrap_or_else(|| Uri::at(None, self.address(direction).address))
     }
 }
 
@@ -163,7 +172,7 @@ impl Sessions {
     }
 
     /// Begins a session with an INVITE. Its streamer follows with [`Sessions::place`].
-    pub fn begin(&mut self, invite: &Request, stream: &str, front: SocketAddr) {
+    pub fn begin(&mut self, invite: &Request, stream: &str, front: Peer) {
         let from = invite.from();
         let display = from
             .display
@@ -195,7 +204,7 @@ impl Sessions {
     }
 
     /// Notes the streamer that the INVITE went to.
-    pub fn place(&mut self, call_id: &str, binding: BindingId, address: SocketAddr, target: &Uri) {
+    pub fn place(&mut self, call_id: &str, binding: BindingId, address: Peer, target: &Uri) {
         if let Some(session) = self.table.get_mut(call_id) {
             session.binding = Some(binding);
             session.streamer_target = Some(target.clone());
@@ -206,9 +215,21 @@ impl Sessions {
         }
     }
 
+    /// Notes where one side is reached from now on.
+    pub fn move_to(&mut self, call_id: &str, direction: Direction, peer: Peer) {
+        if let Some(session) = self.table.get_mut(call_id) {
+            let record = Arc::make_mut(&mut session.record);
+            match direction {
+                Direction::ToStreamer => record.streamer = peer,
+                Direction::ToFront => record.front = peer,
+            }
+            self.revision += 1;
+        }
+    }
+
     /// Notes what an answer tells: the streamer's tag, and with a 2xx that the call stands.
     /// `hop` is the nearest proxy on the streamer's side, when it has one.
-    pub fn answered(&mut self, now: Instant, response: &Response, hop: Option<SocketAddr>) {
+    pub fn answered(&mut self, now: Instant, response: &Response, hop: Option<Peer>) {
         let Some(session) = self.table.get_mut(response.call_id()) else {
             return;
         };
@@ -267,14 +288,14 @@ impl Sessions {
     }
 
     /// Notes the ACK of a 2xx that was passed on.
-    pub fn acknowledged(&mut self, address: SocketAddr, ack: Request) {
+    pub fn acknowledged(&mut self, address: Peer, ack: Request) {
         if let Some(session) = self.table.get_mut(ack.call_id()) {
             session.ack = Some((address, ack));
         }
     }
 
     /// The ACK of this 2xx, when it has passed before.
-    pub fn ack(&self, response: &Response) -> Option<(SocketAddr, Request)> {
+    pub fn ack(&self, response: &Response) -> Option<(Peer, Request)> {
         let session = self.table.get(response.call_id())?;
         let (address, ack) = session.ack.as_ref()?;
         let matches = ack.cseq().number == response.cseq().number
@@ -322,7 +343,7 @@ impl Sessions {
     }
 
     /// A streamer came (again): calls at its address are its own.
-    pub fn adopt(&mut self, stream: &str, address: SocketAddr, binding: BindingId) {
+    pub fn adopt(&mut self, stream: &str, address: Peer, binding: BindingId) {
         for session in self.table.values_mut() {
             let record = &session.record;
             let orphaned = session.binding.is_none();

@@ -1,10 +1,13 @@
-//! The one place where SIP meets the runtime: a task that owns a UDP socket, its endpoint and a
-//! role, and moves datagrams, commands and time between them.
+//! The one place where SIP meets the runtime: a task that owns a socket, its endpoint and a role, and
+//! moves messages, commands and time between them. A socket is a UDP port and the TCP port of the
+//! same number.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "the driver is what gives the core its time"
 )]
+
+mod streams;
 
 use bytes::Bytes;
 use std::fmt;
@@ -19,9 +22,14 @@ use tokio::sync::mpsc;
 use crate::auth::is_user;
 use crate::endpoint::{Config, Endpoint, Event};
 use crate::header::Name;
+use crate::transaction::Transmit;
+use crate::transport::Transport;
+use streams::{News, Streams};
 
 /// Bytes of socket buffer asked for in each direction: a burst of browser offers, 6 kB each.
 const SOCKET_BUFFER: usize = 4 << 20;
+/// Free ports that are tried for one that is free for both transports.
+const BIND_TRIES: usize = 32;
 /// How long a role may take to say goodbye.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(4);
 
@@ -31,7 +39,7 @@ pub trait Role: Send {
     /// What the rest of the program asks of it.
     type Command: Send;
 
-    /// Whether a datagram of this source is looked at; if not, it is as if it had been lost.
+    /// Whether a message of this source is looked at; if not, it is as if it had been lost.
     fn admits(&mut self, _now: Instant, _source: SocketAddr) -> bool {
         true
     }
@@ -55,7 +63,7 @@ pub trait Role: Send {
     fn is_drained(&self) -> bool;
 }
 
-/// Which way a datagram went.
+/// Which way a message went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Way {
     /// It came from the peer.
@@ -64,13 +72,15 @@ pub enum Way {
     Out,
 }
 
-/// A datagram that passed the socket.
+/// A datagram that passed the socket, or a message of a stream.
 #[derive(Clone, Debug)]
 pub struct Datagram {
     /// When it was read, or was going to be sent.
     pub time: SystemTime,
     /// Which way.
     pub way: Way,
+    /// By which transport.
+    pub transport: Transport,
     /// The other end.
     pub peer: SocketAddr,
     /// This end: where the socket is bound or, when that is every address, where others reach it.
@@ -91,16 +101,42 @@ pub trait Tap: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Socket {
     socket: UdpSocket,
+    streams: Streams,
     local: SocketAddr,
     tap: Option<Box<dyn Tap>>,
 }
 
 impl Socket {
-    /// Binds a UDP socket with large buffers. Port 0 takes any free port.
+    /// Binds a UDP socket with large buffers, and listens at the TCP port of the same number. Port
+    /// 0 takes any that is free for both.
     ///
     /// # Errors
     /// When the address cannot be bound.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let mut tries = if address.port() == 0 { BIND_TRIES } else { 1 };
+        loop {
+            let socket = Self::bind_udp(address)?;
+            let local = socket.local_addr()?;
+            tries -= 1;
+            match Streams::bind(local) {
+                Ok(streams) => {
+                    return Ok(Socket {
+                        socket,
+                        streams,
+                        local,
+                        tap: None,
+                    });
+                }
+                Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => {
+                    let text = format!("TCP: {error}");
+                    return Err(io::Error::new(error.kind(), text));
+                }
+            }
+        }
+    }
+
+    fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
         let kind = socket2::Type::DGRAM;
         let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
         socket.set_nonblocking(true)?;
@@ -108,13 +144,7 @@ impl Socket {
         let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
         let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
         socket.bind(&address.into())?;
-        let socket = UdpSocket::from_std(socket.into())?;
-        let local = socket.local_addr()?;
-        Ok(Socket {
-            socket,
-            local,
-            tap: None,
-        })
+        UdpSocket::from_std(socket.into())
     }
 
     /// The same socket with this one looking on.
@@ -137,7 +167,9 @@ impl Socket {
     /// The same for a socket that others reach under another address than it is bound to: this
     /// one goes into Via.
     pub fn endpoint_at(&self, advertised: SocketAddr) -> Endpoint {
-        Endpoint::new(Config::new(advertised), random)
+        let mut config = Config::new(advertised);
+        config.streams = true;
+        Endpoint::new(config, random)
     }
 
     /// Runs a role on this socket until `shutdown` completes and the role has said goodbye.
@@ -159,6 +191,7 @@ impl Socket {
         loop {
             self.drain(&mut endpoint, &mut role, local).await;
             if ending.is_some_and(|limit| role.is_drained() || limit <= Instant::now()) {
+                self.streams.finish().await;
                 return Ok(());
             }
             let deadline = [endpoint.poll_timeout(), role.poll_timeout(), ending]
@@ -173,21 +206,26 @@ impl Socket {
                             continue;
                         }
                         let data = Bytes::copy_from_slice(&buffer[..length]);
-                        log("from", source, &data);
-                        if let Some(tap) = &mut self.tap {
-                            tap.handle_datagram(&Datagram {
-                                time: SystemTime::now(),
-                                way: Way::In,
-                                peer: source,
-                                local,
-                                payload: data.clone(),
-                            });
-                        }
+                        self.see(Way::In, Transport::Udp, source, local, &data);
                         endpoint.handle_datagram(now, source, data);
                     }
                     Err(error) if is_passing(&error) => {}
                     Err(error) => return Err(error),
                 },
+                news = self.streams.next() => {
+                    let now = Instant::now();
+                    match news {
+                        News::Open(peer) => endpoint.handle_stream_open(peer),
+                        News::Refused(peer) => endpoint.handle_stream_refused(now, peer),
+                        News::End(peer) => endpoint.handle_stream_end(now, peer),
+                        News::Message(source, data) => {
+                            if role.admits(now, source) {
+                                self.see(Way::In, Transport::Tcp, source, local, &data);
+                                endpoint.handle_stream_message(now, source, data);
+                            }
+                        }
+                    }
+                }
                 command = commands.recv(), if commands_open => match command {
                     Some(command) => role.handle_command(Instant::now(), command, &mut endpoint),
                     None => commands_open = false,
@@ -216,6 +254,28 @@ impl Socket {
         self.local
     }
 
+    /// Shows a message to those that look on.
+    fn see(
+        &mut self,
+        way: Way,
+        transport: Transport,
+        peer: SocketAddr,
+        local: SocketAddr,
+        payload: &Bytes,
+    ) {
+        log(way, transport, peer, payload);
+        if let Some(tap) = &mut self.tap {
+            tap.handle_datagram(&Datagram {
+                time: SystemTime::now(),
+                way,
+                transport,
+                peer,
+                local,
+                payload: payload.clone(),
+            });
+        }
+    }
+
     /// Hands events to the role and datagrams to the socket until neither is left.
     async fn drain<R: Role>(&mut self, endpoint: &mut Endpoint, role: &mut R, local: SocketAddr) {
         loop {
@@ -223,20 +283,20 @@ impl Socket {
                 role.handle_event(Instant::now(), event, endpoint);
             }
             while let Some(transmit) = endpoint.poll_transmit() {
-                log("to", transmit.destination, &transmit.payload);
-                if let Some(tap) = &mut self.tap {
-                    tap.handle_datagram(&Datagram {
-                        time: SystemTime::now(),
-                        way: Way::Out,
-                        peer: transmit.destination,
-                        local,
-                        payload: transmit.payload.clone(),
-                    });
-                }
-                let sent = self.socket.send_to(&transmit.payload, transmit.destination);
-                // A datagram that cannot be sent is a datagram lost: timers see to it.
-                if let Err(error) = sent.await {
-                    tracing::debug!(destination = %transmit.destination, %error, "not sent");
+                let Transmit {
+                    destination,
+                    transport,
+                    payload,
+                } = transmit;
+                self.see(Way::Out, transport, destination, local, &payload);
+                match transport {
+                    Transport::Tcp => self.streams.send(destination, payload),
+                    // A datagram that cannot be sent is a datagram lost: timers see to it.
+                    Transport::Udp => {
+                        if let Err(error) = self.socket.send_to(&payload, destination).await {
+                            tracing::debug!(%destination, %error, "not sent");
+                        }
+                    }
                 }
             }
             if !endpoint.has_events() {
@@ -336,9 +396,14 @@ fn is_reachable(address: SocketAddr) -> bool {
 }
 
 /// One line for each message at debug, the whole of it at trace.
-fn log(way: &'static str, peer: SocketAddr, data: &[u8]) {
+fn log(way: Way, transport: Transport, peer: SocketAddr, data: &[u8]) {
+    let way = match way {
+        Way::In => "from",
+        Way::Out => "to",
+    };
+    let transport = transport.as_str();
     if tracing::enabled!(tracing::Level::TRACE) {
-        tracing::trace!(way, %peer, "{}", without_credentials(&String::from_utf8_lossy(data)));
+        tracing::trace!(way, transport, %peer, "{}", without_credentials(&String::from_utf8_lossy(data)));
     } else if tracing::enabled!(tracing::Level::DEBUG) {
         let text = String::from_utf8_lossy(data);
         let mut lines = text.lines();
@@ -348,7 +413,7 @@ fn log(way: &'static str, peer: SocketAddr, data: &[u8]) {
             .filter_map(|line| line.split_once(':'))
             .find(|(name, _)| is_call_id(name));
         let call_id = call_id.map_or("", |(_, value)| value.trim());
-        tracing::debug!(way, %peer, call_id, "{first}");
+        tracing::debug!(way, transport, %peer, call_id, "{first}");
     }
 }
 

@@ -9,17 +9,25 @@ mod servers;
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::header::{Name, Via};
 use crate::message::{Message, Request, Response};
-use crate::transaction::Outbox;
 pub use crate::transaction::Transmit;
+use crate::transaction::{Outbox, Route};
+use crate::transport::{Peer, Transport};
 use clients::{ClientEntry, ClientKey, ClientMachine};
 use servers::{ServerEntry, ServerKey, ServerMachine};
 
 /// The largest payload of a UDP datagram over IPv4.
 pub const MAX_DATAGRAM: usize = 65_507;
+
+/// What is longer goes by a stream where the other side takes one (RFC 3261 section 18.1.1).
+const LONGEST_DATAGRAM: usize = 1300;
+/// Whoever has refused a stream is not asked again for so long.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(60);
+/// So many refusals are remembered; of more it is not known, and streams are tried.
+const MAX_REFUSALS: usize = 10_000;
 
 /// What begins every branch that follows RFC 3261 (section 8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -41,6 +49,8 @@ pub struct Config {
     pub local: SocketAddr,
     /// Transactions at most; beyond them requests are refused with 503.
     pub max_transactions: usize,
+    /// Whether there are streams beside datagrams.
+    pub streams: bool,
 }
 
 impl Config {
@@ -49,6 +59,7 @@ impl Config {
         Config {
             local,
             max_transactions: 100_000,
+            streams: false,
         }
     }
 }
@@ -70,6 +81,9 @@ pub enum Failure {
     /// It does not fit into a datagram.
     #[error("the message is larger than a datagram can be")]
     TooLarge,
+    /// There is no stream to the other side, or it has ended.
+    #[error("the other side cannot be reached over TCP")]
+    Unreachable,
 }
 
 /// What happened, for the role.
@@ -83,14 +97,14 @@ pub enum Event {
         /// The request, its top Via completed with `received` and `rport`.
         request: Request,
         /// Where it came from.
-        source: SocketAddr,
+        source: Peer,
     },
     /// An ACK for a 2xx, which travels end to end.
     Ack {
         /// The ACK.
         request: Request,
         /// Where it came from.
-        source: SocketAddr,
+        source: Peer,
     },
     /// The caller gave up. The CANCEL has been answered; the INVITE wants its 487.
     Cancel {
@@ -106,7 +120,7 @@ pub enum Event {
         /// The answer, our Via taken off.
         response: Response,
         /// Where it came from.
-        source: SocketAddr,
+        source: Peer,
     },
     /// A request of ours will have no final answer. A 2xx that comes all the same is still
     /// reported, with [`Endpoint::client_request`] to answer it.
@@ -126,7 +140,7 @@ pub enum Event {
         /// The response, with all its Vias.
         response: Response,
         /// Where it came from.
-        source: SocketAddr,
+        source: Peer,
     },
 }
 
@@ -148,6 +162,10 @@ pub struct Endpoint {
     outbox: Outbox,
     events: VecDeque<Event>,
     malformed: u64,
+    /// Streams that were refused, and until when that is remembered.
+    refusals: HashMap<SocketAddr, Instant>,
+    /// What waits for an answer over a stream, by its other end.
+    streaming: BTreeSet<(SocketAddr, ClientId)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,6 +203,8 @@ impl Endpoint {
             outbox: Outbox::new(),
             events: VecDeque::new(),
             malformed: 0,
+            refusals: HashMap::new(),
+            streaming: BTreeSet::new(),
         }
     }
 
@@ -215,6 +235,47 @@ impl Endpoint {
 
     /// Takes in one datagram.
     pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, data: Bytes) {
+        self.handle_message(now, source.into(), data);
+    }
+
+    /// Takes in one message of a stream.
+    pub fn handle_stream_message(&mut self, now: Instant, source: SocketAddr, data: Bytes) {
+        self.handle_message(now, Peer::tcp(source), data);
+    }
+
+    /// A stream that was asked for by [`Endpoint::poll_transmit`] is open.
+    pub fn handle_stream_open(&mut self, peer: SocketAddr) {
+        self.refusals.remove(&peer);
+        for id in self.streaming_to(peer) {
+            self.client_stream_open(id);
+        }
+    }
+
+    /// A stream that was asked for cannot be had. What waits for it goes by datagrams, and so does
+    /// what follows in the next minute.
+    pub fn handle_stream_refused(&mut self, now: Instant, peer: SocketAddr) {
+        if self.refusals.len() >= MAX_REFUSALS {
+            self.refusals.retain(|_, until| *until > now);
+        }
+        if self.refusals.len() < MAX_REFUSALS {
+            self.refusals.insert(peer, now + REFUSAL_LIMIT);
+        }
+        self.handle_stream_end(now, peer);
+    }
+
+    /// A stream has ended. What waits for answers over it is sent anew.
+    pub fn handle_stream_end(&mut self, now: Instant, peer: SocketAddr) {
+        for id in self.streaming_to(peer) {
+            self.client_stream_end(now, id);
+        }
+    }
+
+    fn streaming_to(&self, peer: SocketAddr) -> Vec<ClientId> {
+        let all = (peer, ClientId(0))..=(peer, ClientId(u64::MAX));
+        self.streaming.range(all).map(|(_, id)| *id).collect()
+    }
+
+    fn handle_message(&mut self, now: Instant, peer: Peer, data: Bytes) {
         // Empty lines keep bindings of address translators alive (RFC 5626 section 3.5.1) and
         // may come before a message (RFC 3261 section 7.5).
         let blank = data
@@ -227,16 +288,13 @@ impl Endpoint {
         }
         let size = data.len();
         match Message::parse(data) {
-            Ok(Message::Request(request)) => self.handle_request(now, source, request, size),
-            Ok(Message::Response(response)) => self.handle_response(now, source, response),
+            Ok(Message::Request(request)) => self.handle_request(now, peer, request, size),
+            Ok(Message::Response(response)) => self.handle_response(now, peer, response),
             Err(error) => {
                 self.malformed += 1;
-                tracing::debug!(%source, %error, "malformed message");
+                tracing::debug!(source = %peer, %error, "malformed message");
                 if let Some((via, payload)) = error.answer() {
-                    self.outbox.push_back(Transmit {
-                        destination: via.answer_address(source),
-                        payload,
-                    });
+                    self.send(via.answer_peer(peer), payload);
                 }
             }
         }
@@ -285,11 +343,31 @@ impl Endpoint {
     pub fn request(
         &mut self,
         now: Instant,
-        destination: SocketAddr,
+        destination: impl Into<Peer>,
         mut request: Request,
     ) -> ClientId {
-        let branch = self.push_via(&mut request);
-        self.start_client(now, destination, request, branch, false)
+        let route = self.route(now, destination.into(), &request);
+        let branch = self.push_via(&mut request, route.peer.transport);
+        self.start_client(now, route, request, branch, false)
+    }
+
+    /// By what a request goes (RFC 3261 section 18.1.1).
+    fn route(&self, now: Instant, peer: Peer, request: &Request) -> Route {
+        let refused = || {
+            let until = self.refusals.get(&peer.address);
+            until.is_some_and(|until| *until > now)
+        };
+        let either = peer.transport == Transport::Udp
+            && self.config.streams
+            && request.to_bytes().len() > LONGEST_DATAGRAM
+            && !refused();
+        match either {
+            true => Route {
+                peer: Peer::tcp(peer.address),
+                either,
+            },
+            false => Route { peer, either },
+        }
     }
 
     /// The request behind a handle, as it was sent, while its transaction lasts.
@@ -356,19 +434,21 @@ impl Endpoint {
     }
 
     /// Sends a request that has no transaction: the ACK of a 2xx. Our Via is put on top.
-    pub fn send_request(&mut self, destination: SocketAddr, mut request: Request) {
-        self.push_via(&mut request);
-        self.send(destination, request.to_bytes());
+    pub fn send_request(&mut self, destination: impl Into<Peer>, mut request: Request) {
+        let peer = destination.into();
+        self.push_via(&mut request, peer.transport);
+        self.send(peer, request.to_bytes());
     }
 
     /// Sends a response that has no transaction.
-    pub fn send_response(&mut self, destination: SocketAddr, response: Response) {
-        self.send(destination, response.to_bytes());
+    pub fn send_response(&mut self, destination: impl Into<Peer>, response: Response) {
+        self.send(destination.into(), response.to_bytes());
     }
 
-    fn send(&mut self, destination: SocketAddr, payload: Bytes) {
+    fn send(&mut self, peer: Peer, payload: Bytes) {
         self.outbox.push_back(Transmit {
-            destination,
+            destination: peer.address,
+            transport: peer.transport,
             payload,
         });
     }
@@ -378,9 +458,9 @@ impl Endpoint {
         self.last_id
     }
 
-    fn push_via(&mut self, request: &mut Request) -> String {
+    fn push_via(&mut self, request: &mut Request, transport: Transport) -> String {
         let branch = format!("{MAGIC_COOKIE}{:016x}", (self.random)());
-        let via = Via::udp(self.config.local, &branch);
+        let via = Via::over(transport, self.config.local, &branch);
         request.headers.push_front(Name::Via, &via.to_string());
         branch
     }

@@ -1,5 +1,5 @@
 //! The SIP that Rusticast's three programs speak: messages, the transaction machines of
-//! RFC 3261 and RFC 6026, dialogs as far as a call needs them, and one UDP driver.
+//! RFC 3261 and RFC 6026, dialogs as far as a call needs them, and one driver for UDP and TCP.
 //!
 //! The core does no I/O. It is given bytes, time and random identifiers, and hands back
 //! datagrams to send, events for the role and the time at which it wants to be woken. Only
@@ -10,12 +10,14 @@ pub mod auth;
 pub mod dialog;
 pub mod driver;
 pub mod endpoint;
+mod framing;
 pub mod header;
 pub mod message;
 pub mod method;
 pub mod status;
 pub mod timer;
 mod transaction;
+pub mod transport;
 pub mod uri;
 
 pub use dialog::Dialog;
@@ -24,4 +26,5 @@ pub use header::{CSeq, Headers, Name, NameAddr, Reason, Via};
 pub use message::{Message, ParseError, Request, Response};
 pub use method::Method;
 pub use status::StatusCode;
+pub use transport::{Peer, Transport};
 pub use uri::{Host, Params, Uri};

@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     /// Send the last message again: timers A, E and G, and the 2xx of a user agent (section
     /// 13.3.1.4).
     Retransmit,
+    /// Go on by datagrams: the stream has not opened.
+    FallBack,
     /// Give up waiting: timers B, F and H, timer C of a pending INVITE, and 64·T1 after CANCEL.
     GiveUp,
     /// Forget the transaction: timers D, I, J, K, L and M.
@@ -28,14 +30,14 @@ pub(crate) enum Timer {
 /// One transaction's table of deadlines, with the interval of its retransmissions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
-    at: [Option<Instant>; 3],
+    at: [Option<Instant>; 4],
     interval: Duration,
 }
 
 impl Deadlines {
     pub(crate) fn new() -> Self {
         Deadlines {
-            at: [None; 3],
+            at: [None; 4],
             interval: T1,
         }
     }
@@ -49,7 +51,7 @@ impl Deadlines {
     }
 
     pub(crate) fn stop_all(&mut self) {
-        self.at = [None; 3];
+        self.at = [None; 4];
     }
 
     /// Starts retransmissions, the first one T1 from now.
@@ -73,14 +75,19 @@ impl Deadlines {
 
     /// Takes one timer that is due out of the table, the one that ends the most first.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
-        [Timer::Forget, Timer::GiveUp, Timer::Retransmit]
-            .into_iter()
-            .find(|&timer| {
-                let due = self.at[timer as usize].is_some_and(|at| at <= now);
-                if due {
-                    self.stop(timer);
-                }
-                due
-            })
+        [
+            Timer::Forget,
+            Timer::GiveUp,
+            Timer::FallBack,
+            Timer::Retransmit,
+        ]
+        .into_iter()
+        .find(|&timer| {
+            let due = self.at[timer as usize].is_some_and(|at| at <= now);
+            if due {
+                self.stop(timer);
+            }
+            due
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use sip::Transport;
 use sip::driver::{Datagram, Way};
 
 use super::glance::{Glance, Start};
@@ -28,6 +29,7 @@ const CALL_COST: usize = 512;
 pub(crate) struct Message {
     pub(crate) time: SystemTime,
     pub(crate) way: Way,
+    pub(crate) transport: Transport,
     pub(crate) peer: SocketAddr,
     pub(crate) payload: Bytes,
     /// How often it passed once more.
@@ -139,6 +141,7 @@ impl Call {
         let message = Message {
             time: datagram.time,
             way: datagram.way,
+            transport: datagram.transport,
             peer: datagram.peer,
             payload: datagram.payload.clone(),
             repeats: 0,
@@ -168,6 +171,7 @@ impl Call {
             all.extend(times.map(|time| Datagram {
                 time: *time,
                 way: message.way,
+                transport: message.transport,
                 peer: message.peer,
                 local: self.local,
                 payload: message.payload.clone(),

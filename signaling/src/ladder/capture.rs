@@ -7,7 +7,7 @@ use std::path::Path;
 use sip::driver::Datagram;
 
 use super::outlet::Sink;
-use super::pcap::Format;
+use super::pcap::{Flows, Format};
 
 /// So much is gathered before it is written, within a second.
 const BUFFER: usize = 64 << 10;
@@ -16,6 +16,7 @@ const BUFFER: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Capture<F> {
     format: Format,
+    flows: Flows,
     file: F,
     buffer: Vec<u8>,
     /// What is in the file and whole.
@@ -53,6 +54,7 @@ impl<F: Target> Capture<F> {
     fn begin(format: Format, file: F) -> io::Result<Self> {
         let mut capture = Capture {
             format,
+            flows: Flows::default(),
             file,
             buffer: format.begin(),
             length: 0,
@@ -65,7 +67,8 @@ impl<F: Target> Capture<F> {
 impl<F: Target> Sink for Capture<F> {
     fn write(&mut self, datagram: &Datagram) -> io::Result<()> {
         // What came or went in a datagram fits into one here.
-        self.format.append(&mut self.buffer, datagram);
+        self.format
+            .append(&mut self.buffer, datagram, &mut self.flows);
         if self.buffer.len() >= BUFFER {
             self.flush()?;
         }
@@ -133,7 +136,7 @@ mod tests {
         assert_eq!(capture.file.content, expected);
         for _ in 0..400 {
             capture.write(&datagram).unwrap();
-            Format::Pcap.append(&mut expected, &datagram);
+            Format::Pcap.append(&mut expected, &datagram, &mut Flows::default());
         }
         assert!(
             capture.file.content.len() > BUFFER,

@@ -14,7 +14,7 @@ use admin::Document;
 use serde_json::Value;
 
 use super::call::Call;
-use super::pcap::Format;
+use super::pcap::{Flows, Format};
 use super::{Ladder, json, text};
 
 /// Shows a call in one way.
@@ -55,10 +55,10 @@ fn as_text(call: &Call) -> Document {
 }
 
 fn as_capture(call: &Call, format: Format) -> Document {
-    let mut body = format.begin();
+    let (mut body, mut flows) = (format.begin(), Flows::default());
     for datagram in call.datagrams() {
         // What was received or sent fits into a packet.
-        format.append(&mut body, &datagram);
+        format.append(&mut body, &datagram, &mut flows);
     }
     let media_type = match format {
         Format::Pcap => "application/vnd.tcpdump.pcap",
@@ -129,7 +129,7 @@ mod tests {
             let mut expected = format.begin();
             for datagram in [&invite, &trying, &again] {
                 ladder.record(datagram);
-                assert!(format.append(&mut expected, datagram));
+                assert!(format.append(&mut expected, datagram, &mut Flows::default()));
             }
             let capture = ladder.document(&format!("/calls/a.{ending}")).unwrap();
             assert_eq!(capture.body, expected, "{ending}");

@@ -67,6 +67,7 @@ fn message(message: &Message) -> Value {
             Way::In => "in",
             Way::Out => "out",
         },
+        "transport": message.transport.as_str(),
         "peer": message.peer.to_string(),
         "bytes": payload.len(),
         "retransmissions": message.repeats,
@@ -145,7 +146,8 @@ mod tests {
         assert_eq!(
             ladder[0],
             json!({
-                "time": "2000-02-29T00:00:00.124456Z", "direction": "in", "peer": "127.0.0.1:40000",
+                "time": "2000-02-29T00:00:00.124456Z", "direction": "in", "transport": "UDP",
+                "peer": "127.0.0.1:40000",
                 "method": "INVITE", "uri": "sip:test@127.0.0.1", "cseq": "1 INVITE",
                 "bytes": offer.len(), "retransmissions": 1,
                 "retransmitted": ["2000-02-29T00:00:00.125456Z"],

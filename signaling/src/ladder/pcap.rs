@@ -1,11 +1,13 @@
 //! Captures in the two formats that every tool reads: pcap and pcap-ng
 //! (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng). Packets have no frame around them.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use etherparse::PacketBuilder;
+use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep};
+use sip::Transport;
 use sip::driver::{Datagram, Way};
 
 use super::redact;
@@ -14,6 +16,12 @@ use super::redact;
 const RAW: u32 = 101;
 /// The longest packet in bytes: the usual word for "none is cut".
 const SNAP_LENGTH: u32 = 262_144;
+/// The most that a packet of a stream holds.
+const SEGMENT: usize = 60_000;
+/// What such a packet says that may still be sent.
+const WINDOW: u16 = u16::MAX;
+/// Streams whose place is known, at most. Others begin anew, as if they had just been opened.
+const MAX_FLOWS: usize = 4096;
 /// Hops left to our packets; those of others are not known to us, who see no headers.
 const HOPS: u8 = 64;
 
@@ -56,11 +64,17 @@ impl Format {
         out
     }
 
-    /// Adds a datagram, made a packet. False when there is no packet that could hold it.
-    pub(crate) fn append(self, out: &mut Vec<u8>, datagram: &Datagram) -> bool {
-        let Some(packet) = packet(datagram) else {
-            return false;
-        };
+    /// Adds a datagram, made a packet, or a message of a stream, made one or two. False when there
+    /// is no packet that could hold it.
+    pub(crate) fn append(self, out: &mut Vec<u8>, datagram: &Datagram, flows: &mut Flows) -> bool {
+        let packets = packets(datagram, flows);
+        for packet in packets.iter().flatten() {
+            self.append_packet(out, datagram, packet);
+        }
+        packets.is_some()
+    }
+
+    fn append_packet(self, out: &mut Vec<u8>, datagram: &Datagram, packet: &[u8]) {
         // A packet has 65,575 bytes at most.
         let length = packet.len() as u32;
         let since = since_epoch(datagram.time);
@@ -87,7 +101,28 @@ impl Format {
                 });
             }
         }
-        true
+    }
+}
+
+/// How far each stream of a capture is in both directions, which is made up: as if it had begun with
+/// its first message, and nothing had been lost.
+#[derive(Debug, Default)]
+pub(crate) struct Flows(HashMap<SocketAddr, [u32; 2]>);
+
+impl Flows {
+    /// The sequence number of so many bytes that go this way, and what they acknowledge.
+    fn advance(&mut self, datagram: &Datagram, length: usize) -> (u32, u32) {
+        if self.0.len() >= MAX_FLOWS && !self.0.contains_key(&datagram.peer) {
+            self.0.clear();
+        }
+        let [came, went] = self.0.entry(datagram.peer).or_insert([1, 1]);
+        let (this, other) = match datagram.way {
+            Way::In => (came, went),
+            Way::Out => (went, came),
+        };
+        let sequence = *this;
+        *this = this.wrapping_add(length as u32);
+        (sequence, *other)
     }
 }
 
@@ -117,24 +152,45 @@ fn pad(out: &mut Vec<u8>) {
     out.resize(out.len().next_multiple_of(4), 0);
 }
 
-/// A datagram with the headers that it had on the way, as far as they can be told; without
+/// What passed, with the headers that it had on the way, as far as they can be told; without
 /// passwords.
-fn packet(datagram: &Datagram) -> Option<Vec<u8>> {
+fn packets(datagram: &Datagram, flows: &mut Flows) -> Option<Vec<Vec<u8>>> {
     let (source, destination) = match datagram.way {
         Way::In => (datagram.peer, datagram.local),
         Way::Out => (datagram.local, datagram.peer),
     };
     let payload = redact::masked(&datagram.payload);
-    let builder = match family(source, destination) {
+    let (from, to) = (source.port(), destination.port());
+    match datagram.transport {
+        Transport::Udp => {
+            let builder = network(source, destination).udp(from, to);
+            let mut packet = Vec::with_capacity(builder.size(payload.len()));
+            builder.write(&mut packet, &payload).ok()?;
+            Some(vec![packet])
+        }
+        Transport::Tcp => {
+            let segments = payload.chunks(SEGMENT).map(|segment| {
+                let (sequence, acknowledged) = flows.advance(datagram, segment.len());
+                let builder = network(source, destination)
+                    .tcp(from, to, sequence, WINDOW)
+                    .ack(acknowledged)
+                    .psh();
+                let mut packet = Vec::with_capacity(builder.size(segment.len()));
+                builder.write(&mut packet, segment).ok()?;
+                Some(packet)
+            });
+            segments.collect()
+        }
+    }
+}
+
+fn network(source: SocketAddr, destination: SocketAddr) -> PacketBuilderStep<IpHeaders> {
+    match family(source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             PacketBuilder::ipv4(source.octets(), destination.octets(), HOPS)
         }
         (source, destination) => PacketBuilder::ipv6(octets(source), octets(destination), HOPS),
-    };
-    let builder = builder.udp(source.port(), destination.port());
-    let mut packet = Vec::with_capacity(builder.size(payload.len()));
-    builder.write(&mut packet, &payload).ok()?;
-    Some(packet)
+    }
 }
 
 /// The addresses of both ends. A socket for both families shows IPv4 addresses as mapped ones,
@@ -212,7 +268,7 @@ mod tests {
         ] {
             for size in [0, 1, 1400, 65_507] {
                 let passed = datagram(way, peer, local, vec![b'x'; size]);
-                let packet = packet(&passed).unwrap();
+                let packet = packets(&passed, &mut Flows::default()).unwrap().remove(0);
                 let seen = SlicedPacket::from_ip(&packet).unwrap();
                 let Some(TransportSlice::Udp(udp)) = &seen.transport else {
                     panic!("no UDP");
@@ -254,11 +310,48 @@ mod tests {
     }
 
     #[test]
+    fn messages_of_a_stream_follow_one_another() {
+        let mut flows = Flows::default();
+        let mut segments = |way, peer: &str, size| -> Vec<(u32, u32, usize)> {
+            let mut passed = datagram(way, peer, "127.0.0.1:5060", vec![b'x'; size]);
+            passed.transport = Transport::Tcp;
+            let packets = packets(&passed, &mut flows).unwrap();
+            let segment = |packet: &Vec<u8>| {
+                let seen = SlicedPacket::from_ip(packet).unwrap();
+                let Some(TransportSlice::Tcp(tcp)) = &seen.transport else {
+                    panic!("no TCP");
+                };
+                let Some(NetSlice::Ipv4(ip)) = &seen.net else {
+                    panic!("no IPv4");
+                };
+                let (header, ip) = (tcp.to_header(), ip.header().to_header());
+                let checksum = header.calc_checksum_ipv4(&ip, tcp.payload()).unwrap();
+                assert_eq!(tcp.checksum(), checksum);
+                (
+                    tcp.sequence_number(),
+                    tcp.acknowledgment_number(),
+                    tcp.payload().len(),
+                )
+            };
+            packets.iter().map(segment).collect()
+        };
+        let (one, other) = ("192.0.2.1:4000", "192.0.2.1:4001");
+        assert_eq!(segments(Way::In, one, 100), [(1, 1, 100)]);
+        assert_eq!(segments(Way::Out, one, 30), [(1, 101, 30)]);
+        assert_eq!(segments(Way::Out, other, 5), [(1, 1, 5)]);
+        assert_eq!(
+            segments(Way::In, one, 65_507),
+            [(101, 31, 60_000), (60_101, 31, 5507)]
+        );
+        assert_eq!(segments(Way::Out, one, 1), [(31, 65_608, 1)]);
+    }
+
+    #[test]
     fn what_no_packet_can_hold_is_not_written() {
         let mut out = Vec::new();
         let passed = datagram(Way::In, "127.0.0.1:1", "127.0.0.1:2", vec![0; 65_508]);
-        assert!(!Format::Pcap.append(&mut out, &passed));
-        assert!(!Format::PcapNg.append(&mut out, &passed));
+        assert!(!Format::Pcap.append(&mut out, &passed, &mut Flows::default()));
+        assert!(!Format::PcapNg.append(&mut out, &passed, &mut Flows::default()));
         assert!(out.is_empty());
     }
 
@@ -266,7 +359,7 @@ mod tests {
     fn pcap_is_a_header_and_records() {
         let mut out = Format::Pcap.begin();
         let passed = datagram(Way::In, "127.0.0.1:1", "127.0.0.1:2", b"four".to_vec());
-        assert!(Format::Pcap.append(&mut out, &passed));
+        assert!(Format::Pcap.append(&mut out, &passed, &mut Flows::default()));
         let header = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 101];
         let record = [951_782_400, 124_456, 32, 32];
         assert_eq!(read(&out)[..10], [&header[..], &record].concat());
@@ -278,7 +371,7 @@ mod tests {
         let mut out = Format::PcapNg.begin();
         for (way, text) in [(Way::In, "four"), (Way::Out, "fives")] {
             let passed = datagram(way, "127.0.0.1:1", "127.0.0.1:2", text.into());
-            assert!(Format::PcapNg.append(&mut out, &passed));
+            assert!(Format::PcapNg.append(&mut out, &passed, &mut Flows::default()));
         }
         let (mut at, mut kinds) = (0, Vec::new());
         let all = read(&out);

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use sip::Transport;
 use sip::driver::Way;
 
 use super::*;
@@ -24,6 +25,7 @@ impl Traffic {
         Datagram {
             time: self.now,
             way,
+            transport: Transport::Udp,
             peer: ([127, 0, 0, 1], 40_000).into(),
             local: ([127, 0, 0, 1], 5060).into(),
             payload: payload.clone(),

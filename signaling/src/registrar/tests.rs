@@ -205,7 +205,16 @@ fn an_instance_is_replaced_whatever_its_port() {
     };
     assert_eq!(old, first);
     assert!(desk.registrar.get(first).is_none());
-    assert_eq!(desk.registrar.get(new).unwrap().record.address.port(), 4002);
+    assert_eq!(
+        desk.registrar
+            .get(new)
+            .unwrap()
+            .record
+            .address
+            .address
+            .port(),
+        4002
+    );
     assert!(desk.registrar.get(other).is_some());
     assert!(contacts(&moved)[1].contains(";+sip.instance=\"<urn:uuid:1>\""));
     assert_eq!(desk.registrar.len(), 2);
@@ -319,7 +328,7 @@ fn requests_go_where_they_can_arrive() {
     ] {
         let contact = Uri::parse(contact).unwrap();
         assert_eq!(
-            reachable(&contact, Some(&via), source).to_string(),
+            reachable(&contact, Some(&via), source.into()).to_string(),
             expected
         );
     }

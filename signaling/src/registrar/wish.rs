@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use sip::{Name, NameAddr, Request, StatusCode, Uri};
+use sip::{Name, NameAddr, Peer, Request, StatusCode, Uri};
 
 use super::{MAX_EXPIRES, MIN_EXPIRES};
 use crate::directory::StreamerInfo;
 use crate::refusal::Refusal;
-use crate::routing::reachable;
+use crate::routing::{proxy, reachable};
 
 /// Longest Contact in bytes: those of [`super::MAX_INSTANCES`] must fit into one answer.
 const CONTACT_LIMIT: usize = 256;
@@ -16,7 +16,7 @@ const CONTACT_LIMIT: usize = 256;
 #[derive(Debug)]
 pub(super) struct Wish {
     pub(super) contact: Uri,
-    pub(super) address: SocketAddr,
+    pub(super) address: Peer,
     pub(super) instance: Option<String>,
     /// Seconds; 0 withdraws.
     pub(super) expires: u32,
@@ -34,7 +34,7 @@ impl Wish {
     pub(super) fn read(
         contact: &str,
         request: &Request,
-        source: SocketAddr,
+        source: Peer,
         own: &[SocketAddr],
     ) -> Result<Wish, Refusal> {
         let bad = |reason: &str| Refusal::because(StatusCode::BAD_REQUEST, reason);
@@ -54,11 +54,11 @@ impl Wish {
         }
         let path = request.headers.values(Name::Path).next();
         let address = match path.map(NameAddr::parse) {
-            Some(Ok(path)) => path.uri.socket_addr().unwrap_or(source),
+            Some(Ok(path)) => proxy(&path.uri, source),
             Some(Err(_)) => return Err(bad("Malformed Path")),
             None => reachable(&contact.uri, request.top_via().as_ref(), source),
         };
-        if own.contains(&address) {
+        if own.contains(&address.address) {
             return Err(bad("Contact is this server"));
         }
         let instance = contact.params.get("+sip.instance");

@@ -10,8 +10,8 @@ use sip::auth::{Account, Secret};
 use sip::driver::Role;
 use sip::endpoint::{Config, Endpoint, Transmit};
 use sip::{
-    ClientId, Dialog, Event, Method, Name, NameAddr, Reason, Request, Response, ServerId,
-    StatusCode, Uri,
+    ClientId, Dialog, Event, Method, Name, NameAddr, Peer, Reason, Request, Response, ServerId,
+    StatusCode, Transport, Uri,
 };
 
 use super::Signaling;
@@ -50,6 +50,10 @@ pub(super) enum Mood {
 /// A user agent: a front or a streamer.
 pub(super) struct Agent {
     pub(super) address: SocketAddr,
+    /// Its end of its only way to the server, if that is a stream.
+    pub(super) stream: Option<SocketAddr>,
+    /// Whether it takes streams at its address.
+    pub(super) listens: bool,
     pub(super) endpoint: Endpoint,
     pub(super) account: Account,
     pub(super) mood: Mood,
@@ -125,6 +129,8 @@ impl Agent {
         let mut endpoint = Endpoint::new(Config::new(address), move || random.next());
         Agent {
             address,
+            stream: None,
+            listens: false,
             registration: endpoint.generate_call_id(),
             endpoint,
             account: Account::default(),
@@ -152,9 +158,25 @@ impl Agent {
         let to = NameAddr::new(uri.clone());
         self.cseq += 1;
         let mut request = Request::new(method, uri, from, to, &call_id, self.cseq);
-        let contact = NameAddr::new(Uri::at(user.or(Some("agent")), self.address));
+        let contact = self.contact(user.unwrap_or("agent"));
         request.headers.push(Name::Contact, &contact.to_string());
         request
+    }
+
+    fn contact(&self, user: &str) -> NameAddr {
+        let mut uri = Uri::at(Some(user), self.address);
+        if self.stream.is_some() {
+            uri.params.set("transport", Some("tcp"));
+        }
+        NameAddr::new(uri)
+    }
+
+    /// How it reaches the server.
+    fn server(&self) -> Peer {
+        match self.stream {
+            Some(_) => Peer::tcp(server_address()),
+            None => server_address().into(),
+        }
     }
 
     fn react(&mut self, now: Instant, event: Event) {
@@ -215,7 +237,7 @@ impl Agent {
         for route in request.headers.all(Name::RecordRoute) {
             answer.headers.push(Name::RecordRoute, route);
         }
-        let contact = NameAddr::new(Uri::at(Some("me"), self.address));
+        let contact = self.contact("me");
         answer.headers.push(Name::Contact, &contact.to_string());
         answer.set_body("application/sdp", "v=0\r\na=answer\r\n".into());
         self.calls
@@ -227,7 +249,7 @@ impl Agent {
         if response.status.is_provisional() {
             return;
         }
-        let (endpoint, server) = (&mut self.endpoint, server_address());
+        let (server, endpoint) = (self.server(), &mut self.endpoint);
         let account = &mut self.account;
         if let Some(again) = account.handle_response(now, endpoint, server, id, &response) {
             self.cseq += 1;
@@ -240,7 +262,7 @@ impl Agent {
         match self.invites.get(&id) {
             Some(invite) if response.status.is_success() => {
                 let dialog = Dialog::uac(invite, &response);
-                self.endpoint.send_request(server_address(), dialog.ack());
+                self.endpoint.send_request(server, dialog.ack());
                 let known = self.answers.iter().any(|answer| {
                     answer.call_id() == response.call_id() && answer.status.is_success()
                 });
@@ -252,6 +274,14 @@ impl Agent {
             _ => {}
         }
         self.answers.push(response);
+    }
+}
+
+/// Gives an endpoint what came.
+fn take(endpoint: &mut Endpoint, now: Instant, source: SocketAddr, transmit: Transmit) {
+    match transmit.transport {
+        Transport::Udp => endpoint.handle_datagram(now, source, transmit.payload),
+        Transport::Tcp => endpoint.handle_stream_message(now, source, transmit.payload),
     }
 }
 
@@ -333,7 +363,7 @@ impl World {
     pub(super) fn send(&mut self, agent: usize, request: Request) -> ClientId {
         let agent = &mut self.agents[agent];
         let kept = request.clone();
-        let (endpoint, server) = (&mut agent.endpoint, server_address());
+        let (server, endpoint) = (agent.server(), &mut agent.endpoint);
         let id = agent.account.request(self.now, endpoint, server, request);
         if kept.method == Method::Invite {
             agent.invites.insert(id, kept);
@@ -346,6 +376,7 @@ impl World {
         let destination = server_address();
         let transmit = Transmit {
             destination,
+            transport: Transport::Udp,
             payload,
         };
         self.order += 1;
@@ -458,8 +489,7 @@ impl World {
         if to == server_address() {
             self.came.push((source, transmit.payload.clone()));
             if self.role.admits(self.now, source) {
-                self.endpoint
-                    .handle_datagram(self.now, source, transmit.payload);
+                take(&mut self.endpoint, self.now, source, transmit);
             }
             return;
         }
@@ -468,11 +498,19 @@ impl World {
                 return;
             }
         }
-        let alive = |agent: &&mut Agent| agent.address == to && agent.mood != Mood::Dead;
+        let alive = |agent: &&mut Agent| {
+            let here = match transmit.transport {
+                Transport::Udp => agent.address == to,
+                Transport::Tcp => {
+                    agent.stream == Some(to) || (agent.listens && agent.address == to)
+                }
+            };
+            here && agent.mood != Mood::Dead
+        };
         if let Some(agent) = self.agents.iter_mut().find(alive) {
-            agent
-                .endpoint
-                .handle_datagram(self.now, source, transmit.payload);
+            take(&mut agent.endpoint, self.now, source, transmit);
+        } else if transmit.transport == Transport::Tcp {
+            self.endpoint.handle_stream_refused(self.now, to);
         }
     }
 
@@ -491,12 +529,17 @@ impl World {
         for agent in &mut self.agents {
             while let Some(transmit) = agent.endpoint.poll_transmit() {
                 if agent.mood != Mood::Dead {
-                    out.push_back((agent.address, transmit));
+                    let source = match transmit.transport {
+                        Transport::Udp => agent.address,
+                        Transport::Tcp => agent.stream.unwrap(),
+                    };
+                    out.push_back((source, transmit));
                 }
             }
         }
         for (source, transmit) in out {
-            if self.random.next() % 100 >= self.loss {
+            let lost = self.random.next() % 100 < self.loss;
+            if transmit.transport == Transport::Tcp || !lost {
                 let delay = Duration::from_micros(500 + self.random.next() % 3000);
                 self.order += 1;
                 self.flying

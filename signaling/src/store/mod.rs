@@ -3,10 +3,10 @@
 //! Records are shared, so that a [`Snapshot`] of ten thousand calls copies pointers and no SDP.
 //! Only this module knows XML; only [`mod@file`] and [`writer`] touch the disk.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sip::Peer;
 
 use crate::directory::StreamerInfo;
 
@@ -27,7 +27,7 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamerRecord {
     /// Where requests for it are sent.
-    pub address: SocketAddr,
+    pub address: Peer,
     /// Name of the stream.
     pub name: String,
     /// Call-ID of its registration.
@@ -65,9 +65,9 @@ pub struct BindingRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRecord {
     /// Where requests towards the front are sent.
-    pub front: SocketAddr,
+    pub front: Peer,
     /// Where requests towards the streamer are sent.
-    pub streamer: SocketAddr,
+    pub streamer: Peer,
     /// The viewer's name.
     pub name: String,
     /// Call-ID of the call.

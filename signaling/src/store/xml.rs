@@ -9,10 +9,10 @@ mod element;
 mod print;
 
 use std::io::BufRead;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sip::Peer;
 
 use super::{BindingRecord, SessionRecord, SessionState, Snapshot, StreamerRecord};
 use crate::directory::{Image, StreamState, StreamerInfo, Texts};
@@ -159,7 +159,7 @@ fn read_info(name: &str, element: &Element) -> Result<StreamerInfo, XmlError> {
 fn read_session(element: &Element) -> Result<Arc<SessionRecord>, XmlError> {
     const THIS: &str = "session";
     let addresses = element.child(THIS, "addresses")?;
-    let address = |child| -> Result<SocketAddr, XmlError> { addresses.parsed("addresses", child) };
+    let address = |child| -> Result<Peer, XmlError> { addresses.parsed("addresses", child) };
     let call_id = element.child(THIS, "call_id")?;
     let state = element.text(THIS, "state")?;
     let sdp = |child: &'static str| match element.child(THIS, "sdp") {

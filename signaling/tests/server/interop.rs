@@ -1,6 +1,6 @@
 //! Calls between user agents that know nothing of us: sipp at both ends.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -34,22 +34,43 @@ fn succeeded(output: &Output) {
     assert!(output.status.success(), "{text}\n{errors}");
 }
 
-/// Registers a stream from one port and lets a scenario answer there while another one calls. With
-/// a password, sipp gives it where it is asked.
-fn calls(program: Program, [register, streamer, front]: [&str; 3], count: &str, password: &[&str]) {
-    let server = program.sip.to_string();
-    let port = {
+/// What sipp calls one socket for all, of each kind.
+const UDP: &str = "u1";
+const TCP: &str = "t1";
+
+/// A port of loopback that is free for datagrams and streams.
+fn free_port() -> String {
+    loop {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.local_addr().unwrap().port().to_string()
-    };
-    let at = ["-s", "test", "-p", &port, "-m", "1", &server];
+        let address = socket.local_addr().unwrap();
+        if TcpListener::bind(address).is_ok() {
+            return address.port().to_string();
+        }
+    }
+}
+
+/// Registers a stream from one port and lets a scenario answer there while another one calls, each
+/// side by its transport. With a password, sipp gives it where it is asked.
+fn calls(
+    program: Program,
+    [register, streamer, front]: [&str; 3],
+    [streamers, fronts]: [&str; 2],
+    count: &str,
+    password: &[&str],
+) {
+    let server = program.sip.to_string();
+    let port = free_port();
+    let at = [
+        "-t", streamers, "-s", "test", "-p", &port, "-m", "1", &server,
+    ];
     succeeded(
         &sipp(register, &[password, &at].concat())
             .output()
             .expect("sipp from the package sip-tester"),
     );
-    let answering = sipp(streamer, &["-p", &port, "-m", count]).spawn().unwrap();
-    let many = ["-s", "test", "-m", count, "-r", "20", &server];
+    let answers = ["-t", streamers, "-p", &port, "-m", count];
+    let answering = sipp(streamer, &answers).spawn().unwrap();
+    let many = ["-t", fronts, "-s", "test", "-m", count, "-r", "20", &server];
     let calling = sipp(front, &[password, &many].concat()).output().unwrap();
     succeeded(&calling);
     succeeded(&answering.wait_with_output().unwrap());
@@ -65,12 +86,31 @@ fn calls(program: Program, [register, streamer, front]: [&str; 3], count: &str, 
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }
 
-#[test]
-fn sipp_calls_sipp() {
+fn calls_by(transports: [&str; 2]) {
     let directory = Directory::new();
     let program = Program::start(&directory.data());
     let scenarios = ["register.xml", "streamer.xml", "front.xml"];
-    calls(program, scenarios, "40", &[]);
+    calls(program, scenarios, transports, "20", &[]);
+}
+
+#[test]
+fn sipp_calls_sipp() {
+    calls_by([UDP, UDP]);
+}
+
+#[test]
+fn sipp_calls_sipp_over_tcp() {
+    calls_by([TCP, TCP]);
+}
+
+#[test]
+fn sipp_over_udp_calls_sipp_over_tcp() {
+    calls_by([TCP, UDP]);
+}
+
+#[test]
+fn sipp_over_tcp_calls_sipp_over_udp() {
+    calls_by([UDP, TCP]);
 }
 
 #[test]
@@ -82,7 +122,7 @@ fn sipp_gives_up_calls_to_sipp() {
         "holding_streamer.xml",
         "cancelling_front.xml",
     ];
-    calls(program, scenarios, "20", &[]);
+    calls(program, scenarios, [UDP, UDP], "20", &[]);
 }
 
 #[test]
@@ -118,5 +158,5 @@ fn sipp_calls_sipp_with_passwords() {
         "front_with_password.xml",
     ];
     let password = ["-au", "test", "-ap", "the password"];
-    calls(program, scenarios, "20", &password);
+    calls(program, scenarios, [UDP, UDP], "20", &password);
 }

@@ -9,6 +9,7 @@ use super::{Asker, Challenge, Counted, Credentials, Secret, Verifier, WRONG};
 use crate::endpoint::{ClientId, Endpoint};
 use crate::message::{Request, Response};
 use crate::status::StatusCode;
+use crate::transport::Peer;
 
 /// How long a program waits after its user or password was refused: they do not get better by
 /// being sent again, and a server counts wrong ones.
@@ -111,7 +112,7 @@ impl Account {
         &mut self,
         now: Instant,
         endpoint: &mut Endpoint,
-        destination: SocketAddr,
+        destination: impl Into<Peer>,
         mut request: Request,
     ) -> ClientId {
         self.sign(endpoint, &mut request);
@@ -125,19 +126,20 @@ impl Account {
         &mut self,
         now: Instant,
         endpoint: &mut Endpoint,
-        destination: SocketAddr,
+        destination: impl Into<Peer>,
         id: ClientId,
         response: &Response,
     ) -> Option<ClientId> {
         if response.status.is_provisional() {
             return None;
         }
+        let destination = destination.into();
         let attempt = self.attempts.remove(&id).unwrap_or(Attempt::First);
         let Some(asker) = Asker::of(response.status) else {
             if response.status.is_success() {
                 self.standing = Standing::Good;
             } else if response.status == StatusCode::FORBIDDEN && response.reason == WRONG {
-                self.handle_refusal(now, destination);
+                self.handle_refusal(now, destination.address);
             }
             return None;
         };
@@ -146,12 +148,12 @@ impl Account {
             (Attempt::First, Some(_)) => Attempt::Challenged,
             (Attempt::Challenged, Some(challenge)) if challenge.stale => Attempt::Renewed,
             _ => {
-                self.handle_refusal(now, destination);
+                self.handle_refusal(now, destination.address);
                 return None;
             }
         };
         let (Some(identity), Some(challenge)) = (&self.identity, challenge) else {
-            self.handle_refusal(now, destination);
+            self.handle_refusal(now, destination.address);
             return None;
         };
         let mut request = endpoint.client_request(id)?.renewed()?;

@@ -1,14 +1,14 @@
 //! Requests that we sent: their transactions, found by branch and method.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{ClientId, Endpoint, Event, Failure, MAX_DATAGRAM, Wake, arm};
+use super::{ClientId, Endpoint, Event, Failure, MAX_DATAGRAM, Route, Wake, arm};
 use crate::header::Name;
 use crate::message::{Request, Response};
 use crate::method::Method;
-use crate::timer::Deadlines;
-use crate::transaction::{Expiry, Heard, InviteClient, OtherClient};
+use crate::timer::{Deadlines, Timer};
+use crate::transaction::{Expiry, Heard, InviteClient, OtherClient, Outgoing};
+use crate::transport::{Peer, Transport};
 
 /// What makes an answer one to our request (RFC 3261 section 17.1.3): branch and method.
 pub(super) type ClientKey = (String, Method);
@@ -30,7 +30,7 @@ impl Endpoint {
     pub(super) fn start_client(
         &mut self,
         now: Instant,
-        destination: SocketAddr,
+        route: Route,
         request: Request,
         branch: String,
         silent: bool,
@@ -43,12 +43,15 @@ impl Endpoint {
         }
         let key = (branch, request.method.clone());
         let machine = if request.method == Method::Invite {
-            let invite = InviteClient::new(now, destination, request, &mut self.outbox);
+            let invite = InviteClient::new(now, route, request, &mut self.outbox);
             ClientMachine::Invite(invite)
         } else {
-            let other = OtherClient::new(now, destination, request, &mut self.outbox);
+            let other = OtherClient::new(now, route, request, &mut self.outbox);
             ClientMachine::Other(other)
         };
+        if route.peer.transport == Transport::Tcp {
+            self.streaming.insert((route.peer.address, id));
+        }
         self.client_keys.insert(key.clone(), id);
         let entry = ClientEntry {
             machine,
@@ -67,18 +70,13 @@ impl Endpoint {
         };
         if let ClientMachine::Invite(invite) = &entry.machine {
             let cancel = invite.hop_request(Method::Cancel);
-            let destination = invite.destination();
+            let route = invite.outgoing().route();
             let branch = entry.key.0.clone();
-            self.start_client(now, destination, cancel, branch, true);
+            self.start_client(now, route, cancel, branch, true);
         }
     }
 
-    pub(super) fn handle_response(
-        &mut self,
-        now: Instant,
-        source: SocketAddr,
-        mut response: Response,
-    ) {
+    pub(super) fn handle_response(&mut self, now: Instant, source: Peer, mut response: Response) {
         let branch = response
             .top_via()
             .and_then(|via| via.branch().map(str::to_owned));
@@ -142,6 +140,8 @@ impl Endpoint {
                     if let Some(at) = entry.wake {
                         self.wakes.remove(&(at, Wake::Client(id)));
                     }
+                    let peer = entry.machine.outgoing().route().peer;
+                    self.streaming.remove(&(peer.address, id));
                     self.clients.remove(&id);
                     self.client_keys.remove(&key);
                     return;
@@ -150,6 +150,33 @@ impl Endpoint {
             if cancel {
                 self.send_cancel(now, id);
             }
+        }
+        self.arm_client(id);
+    }
+
+    /// Its stream is open: it need not go by datagrams.
+    pub(super) fn client_stream_open(&mut self, id: ClientId) {
+        if let Some(entry) = self.clients.get_mut(&id) {
+            entry.machine.deadlines().stop(Timer::FallBack);
+        }
+        self.arm_client(id);
+    }
+
+    /// Its stream has ended, or never was.
+    pub(super) fn client_stream_end(&mut self, now: Instant, id: ClientId) {
+        let Some(entry) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let peer = entry.machine.outgoing().route().peer;
+        self.streaming.remove(&(peer.address, id));
+        let goes_on = match &mut entry.machine {
+            ClientMachine::Invite(invite) => invite.fall_back(now, &mut self.outbox),
+            ClientMachine::Other(other) => other.fall_back(now, &mut self.outbox),
+        };
+        if !goes_on && !entry.silent {
+            entry.machine.give_up(now);
+            let failure = Failure::Unreachable;
+            self.events.push_back(Event::Failed { id, failure });
         }
         self.arm_client(id);
     }
@@ -164,9 +191,20 @@ impl Endpoint {
 
 impl ClientMachine {
     pub(super) fn request(&self) -> &Request {
+        self.outgoing().request()
+    }
+
+    fn outgoing(&self) -> &Outgoing {
         match self {
-            ClientMachine::Invite(invite) => invite.request(),
-            ClientMachine::Other(other) => other.request(),
+            ClientMachine::Invite(invite) => invite.outgoing(),
+            ClientMachine::Other(other) => other.outgoing(),
+        }
+    }
+
+    fn give_up(&mut self, now: Instant) {
+        match self {
+            ClientMachine::Invite(invite) => invite.give_up(now),
+            ClientMachine::Other(other) => other.give_up(now),
         }
     }
 

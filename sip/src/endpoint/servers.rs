@@ -2,7 +2,6 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{AckKey, Endpoint, Event, MAGIC_COOKIE, ServerId, Wake, arm};
@@ -12,6 +11,7 @@ use crate::method::Method;
 use crate::status::StatusCode;
 use crate::timer::Deadlines;
 use crate::transaction::{Expiry, InviteServer, OtherServer};
+use crate::transport::{Peer, Transport};
 
 pub(super) struct ServerEntry {
     pub(super) machine: ServerMachine,
@@ -41,7 +41,7 @@ impl Endpoint {
     pub(super) fn handle_request(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        source: Peer,
         mut request: Request,
         size: usize,
     ) {
@@ -49,9 +49,9 @@ impl Endpoint {
         let Some(mut via) = request.top_via() else {
             return;
         };
-        let destination = via.answer_address(source);
+        let back = via.answer_peer(source);
         let key = ServerKey::new(&request, &via);
-        via.note_source(source);
+        via.note_source(source.address);
         request
             .headers
             .replace_first_value(Name::Via, &via.to_string());
@@ -63,29 +63,30 @@ impl Endpoint {
         if let Some(entry) = self
             .server_keys
             .get(&key)
-            .and_then(|id| self.servers.get(id))
+            .and_then(|id| self.servers.get_mut(id))
         {
-            match &entry.machine {
-                ServerMachine::Invite(invite) => invite.handle_retransmission(&mut self.outbox),
-                ServerMachine::Other(other) => other.handle_retransmission(&mut self.outbox),
+            let outbox = &mut self.outbox;
+            match &mut entry.machine {
+                ServerMachine::Invite(invite) => invite.handle_retransmission(back, outbox),
+                ServerMachine::Other(other) => other.handle_retransmission(back, outbox),
             }
             return;
         }
         if self.transactions() >= self.config.max_transactions {
             let mut refusal = Response::to_request(&request, StatusCode::SERVICE_UNAVAILABLE);
             refusal.headers.push(Name::RetryAfter, "5");
-            self.send(destination, refusal.to_bytes());
+            self.send(back, refusal.to_bytes());
             return;
         }
         let id = ServerId(self.next_id());
         let tag = self.generate_tag();
         let machine = if request.method == Method::Invite {
             let trying = Response::to_request(&request, StatusCode::TRYING);
-            let invite = InviteServer::new(now, request.clone(), destination, &trying);
+            let invite = InviteServer::new(now, request.clone(), back, &trying);
             self.fresh.push_back(id);
             ServerMachine::Invite(invite)
         } else {
-            ServerMachine::Other(OtherServer::new(now, request.clone(), destination))
+            ServerMachine::Other(OtherServer::new(now, request.clone(), back))
         };
         let cancelled = (request.method == Method::Cancel)
             .then(|| self.server_keys.get(&key.of(Method::Invite)).copied());
@@ -143,7 +144,7 @@ impl Endpoint {
         }
     }
 
-    fn handle_ack(&mut self, now: Instant, source: SocketAddr, request: Request, key: &ServerKey) {
+    fn handle_ack(&mut self, now: Instant, source: Peer, request: Request, key: &ServerKey) {
         if let Some(&id) = self.server_keys.get(&key.of(Method::Invite)) {
             if let Some(ServerEntry {
                 machine: ServerMachine::Invite(invite),
@@ -176,11 +177,11 @@ impl Endpoint {
         let entry = self.servers.get(&id);
         let size = entry.map_or(0, |entry| entry.size);
         let fresh = match entry.map(|entry| &entry.machine) {
-            Some(ServerMachine::Invite(invite)) => invite.is_fresh().then(|| invite.destination()),
-            Some(ServerMachine::Other(other)) => other.request().map(|_| other.destination()),
+            Some(ServerMachine::Invite(invite)) => invite.is_fresh().then(|| invite.peer()),
+            Some(ServerMachine::Other(other)) => other.request().map(|_| other.peer()),
             None => None,
         };
-        let Some(destination) = fresh else {
+        let Some(peer) = fresh else {
             self.answer(now, id, response, false);
             return true;
         };
@@ -189,9 +190,10 @@ impl Endpoint {
         }
         self.forget_server(id);
         let payload = response.to_bytes();
-        let sent = !briefly || payload.len() <= size;
+        // Whoever has opened a stream is where they say they are.
+        let sent = !briefly || payload.len() <= size || peer.transport == Transport::Tcp;
         if sent {
-            self.send(destination, payload);
+            self.send(peer, payload);
         }
         sent
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::{HeaderError, scan};
 use crate::method::Method;
+use crate::transport::{Peer, Transport};
 use crate::uri::{DEFAULT_PORT, Host, Params, Uri, split_host_port};
 
 /// The value of From, To, Contact, Route, Record-Route and Path (RFC 3261 section 20.10).
@@ -130,12 +131,17 @@ pub struct Via {
 impl Via {
     /// A hop of ours over UDP that asks for symmetric answers (RFC 3581).
     pub fn udp(address: SocketAddr, branch: &str) -> Self {
+        Self::over(Transport::Udp, address, branch)
+    }
+
+    /// The same over any transport.
+    pub fn over(transport: Transport, address: SocketAddr, branch: &str) -> Self {
         let mut params = Params::default();
         params.set("branch", Some(branch));
         params.set("rport", None);
         Via {
             protocol: "SIP/2.0".to_owned(),
-            transport: "UDP".to_owned(),
+            transport: transport.as_str().to_owned(),
             host: Host::Ip(address.ip()),
             port: Some(address.port()),
             params,
@@ -166,6 +172,15 @@ impl Via {
         match self.params.get("rport") {
             Some(_) => source,
             None => SocketAddr::new(source.ip(), self.port.unwrap_or(DEFAULT_PORT)),
+        }
+    }
+
+    /// The same of a request that came over any transport: over a stream the answer goes back
+    /// where the request came from.
+    pub fn answer_peer(&self, source: Peer) -> Peer {
+        match source.transport {
+            Transport::Udp => self.answer_address(source.address).into(),
+            Transport::Tcp => source,
         }
     }
 

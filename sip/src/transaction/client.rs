@@ -1,9 +1,8 @@
 //! The non-INVITE client transaction (RFC 3261 section 17.1.2).
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Expiry, Letter, Outbox};
+use super::{Expiry, Outbox, Outgoing, Route};
 use crate::message::{Request, Response};
 use crate::status::StatusCode;
 use crate::timer::{Deadlines, T2, T4, TRANSACTION_LIMIT, Timer};
@@ -11,8 +10,7 @@ use crate::timer::{Deadlines, T2, T4, TRANSACTION_LIMIT, Timer};
 /// A request of ours other than INVITE and ACK.
 #[derive(Debug)]
 pub(crate) struct OtherClient {
-    request: Request,
-    letter: Letter,
+    outgoing: Outgoing,
     state: State,
     pub(crate) deadlines: Deadlines,
 }
@@ -37,27 +35,25 @@ pub(crate) enum Heard {
 }
 
 impl OtherClient {
-    pub(crate) fn new(
-        now: Instant,
-        destination: SocketAddr,
-        request: Request,
-        outbox: &mut Outbox,
-    ) -> Self {
-        let letter = Letter::new(destination, request.to_bytes());
-        letter.send(outbox);
+    pub(crate) fn new(now: Instant, route: Route, request: Request, outbox: &mut Outbox) -> Self {
         let mut deadlines = Deadlines::new();
-        deadlines.start_retransmissions(now);
+        let outgoing = Outgoing::send(now, route, request, &mut deadlines, outbox);
         deadlines.set(Timer::GiveUp, now + TRANSACTION_LIMIT);
         OtherClient {
-            request,
-            letter,
+            outgoing,
             state: State::Trying,
             deadlines,
         }
     }
 
-    pub(crate) fn request(&self) -> &Request {
-        &self.request
+    pub(crate) fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
+    }
+
+    /// Its stream is of no use; false when it has no other way.
+    pub(crate) fn fall_back(&mut self, now: Instant, outbox: &mut Outbox) -> bool {
+        let over = matches!(self.state, State::Completed(_));
+        over || self.outgoing.fall_back(now, &mut self.deadlines, outbox)
     }
 
     pub(crate) fn handle_response(&mut self, now: Instant, response: &Response) -> Heard {
@@ -69,6 +65,7 @@ impl OtherClient {
                 Heard::Stray
             };
         }
+        self.deadlines.stop(Timer::FallBack);
         if response.status.is_provisional() {
             self.state = State::Proceeding;
         } else {
@@ -87,20 +84,29 @@ impl OtherClient {
     ) -> Expiry {
         match timer {
             Timer::Retransmit => {
-                self.letter.send(outbox);
+                self.outgoing.send_again(outbox);
                 match self.state {
                     State::Proceeding => self.deadlines.set(Timer::Retransmit, now + T2),
                     _ => self.deadlines.back_off(now, Some(T2)),
                 }
                 Expiry::Goes
             }
+            Timer::FallBack => {
+                self.fall_back(now, outbox);
+                Expiry::Goes
+            }
             Timer::GiveUp => {
-                self.state = State::Completed(None);
-                self.deadlines.stop_all();
-                self.deadlines.set(Timer::Forget, now + T4);
+                self.give_up(now);
                 Expiry::GaveUp
             }
             Timer::Forget => Expiry::Over,
         }
+    }
+
+    /// Waits no longer.
+    pub(crate) fn give_up(&mut self, now: Instant) {
+        self.state = State::Completed(None);
+        self.deadlines.stop_all();
+        self.deadlines.set(Timer::Forget, now + T4);
     }
 }

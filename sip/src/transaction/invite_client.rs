@@ -1,9 +1,8 @@
 //! The INVITE client transaction (RFC 3261 section 17.1.1, RFC 6026 section 7.2).
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Expiry, Letter, Outbox};
+use super::{Expiry, Letter, Outbox, Outgoing, Route};
 use crate::header::Name;
 use crate::message::{Request, Response};
 use crate::method::Method;
@@ -12,8 +11,7 @@ use crate::timer::{Deadlines, TRANSACTION_LIMIT, Timer};
 /// An INVITE of ours on its way to an answer.
 #[derive(Debug)]
 pub(crate) struct InviteClient {
-    request: Request,
-    letter: Letter,
+    outgoing: Outgoing,
     state: State,
     pub(crate) deadlines: Deadlines,
 }
@@ -42,31 +40,29 @@ pub(crate) struct Heard {
 }
 
 impl InviteClient {
-    pub(crate) fn new(
-        now: Instant,
-        destination: SocketAddr,
-        request: Request,
-        outbox: &mut Outbox,
-    ) -> Self {
-        let letter = Letter::new(destination, request.to_bytes());
-        letter.send(outbox);
+    pub(crate) fn new(now: Instant, route: Route, request: Request, outbox: &mut Outbox) -> Self {
         let mut deadlines = Deadlines::new();
-        deadlines.start_retransmissions(now);
+        let outgoing = Outgoing::send(now, route, request, &mut deadlines, outbox);
         deadlines.set(Timer::GiveUp, now + TRANSACTION_LIMIT);
         InviteClient {
-            request,
-            letter,
+            outgoing,
             state: State::Calling { cancel: false },
             deadlines,
         }
     }
 
-    pub(crate) fn request(&self) -> &Request {
-        &self.request
+    pub(crate) fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
     }
 
-    pub(crate) fn destination(&self) -> SocketAddr {
-        self.letter.destination()
+    /// Its stream is of no use; false when it has no other way.
+    pub(crate) fn fall_back(&mut self, now: Instant, outbox: &mut Outbox) -> bool {
+        match self.state {
+            State::Calling { .. } | State::Proceeding { .. } => {
+                self.outgoing.fall_back(now, &mut self.deadlines, outbox)
+            }
+            State::Accepted | State::Completed { .. } | State::Abandoned => true,
+        }
     }
 
     pub(crate) fn handle_response(
@@ -80,11 +76,12 @@ impl InviteClient {
             cancel: false,
         };
         let pending = !matches!(self.state, State::Accepted | State::Completed { .. });
+        self.deadlines.stop(Timer::FallBack);
         if response.status.is_provisional() {
+            // Timer B goes on as our timer C: a call is set up within its time or not.
+            self.deadlines.stop(Timer::Retransmit);
             match self.state {
                 State::Calling { cancel } => {
-                    // Timer B goes on as our timer C: a call is set up within its time or not.
-                    self.deadlines.stop(Timer::Retransmit);
                     self.state = State::Proceeding { cancelled: cancel };
                     heard.cancel = cancel;
                 }
@@ -103,7 +100,7 @@ impl InviteClient {
             heard.deliver = false;
         } else if pending {
             heard.deliver = !matches!(self.state, State::Abandoned);
-            let ack = Letter::new(self.destination(), self.ack(response).to_bytes());
+            let ack = Letter::new(self.outgoing.route().peer, self.ack(response).to_bytes());
             ack.send(outbox);
             self.state = State::Completed { ack };
             self.deadlines.stop_all();
@@ -138,19 +135,28 @@ impl InviteClient {
     ) -> (Expiry, bool) {
         match timer {
             Timer::Retransmit => {
-                self.letter.send(outbox);
+                self.outgoing.send_again(outbox);
                 self.deadlines.back_off(now, None);
+                (Expiry::Goes, false)
+            }
+            Timer::FallBack => {
+                self.fall_back(now, outbox);
                 (Expiry::Goes, false)
             }
             Timer::GiveUp => {
                 let cancel = matches!(self.state, State::Proceeding { cancelled: false });
-                self.state = State::Abandoned;
-                self.deadlines.stop_all();
-                self.deadlines.set(Timer::Forget, now + TRANSACTION_LIMIT);
+                self.give_up(now);
                 (Expiry::GaveUp, cancel)
             }
             Timer::Forget => (Expiry::Over, false),
         }
+    }
+
+    /// Waits no longer.
+    pub(crate) fn give_up(&mut self, now: Instant) {
+        self.state = State::Abandoned;
+        self.deadlines.stop_all();
+        self.deadlines.set(Timer::Forget, now + TRANSACTION_LIMIT);
     }
 
     /// The ACK for a refusal goes hop by hop, inside the transaction (section 17.1.1.3).
@@ -162,7 +168,7 @@ impl InviteClient {
 
     /// A request that follows the INVITE to its next hop: ACK or CANCEL (section 9.1).
     pub(crate) fn hop_request(&self, method: Method) -> Request {
-        let invite = &self.request;
+        let invite = self.outgoing.request();
         let mut request = Request::new(
             method,
             invite.uri.clone(),

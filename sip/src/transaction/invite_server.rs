@@ -1,16 +1,16 @@
 //! The INVITE server transaction (RFC 3261 section 17.2.1, RFC 6026 section 7.1).
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Expiry, Letter, Outbox};
 use crate::message::{Request, Response};
 use crate::timer::{Deadlines, T2, T4, TRANSACTION_LIMIT, Timer};
+use crate::transport::{Peer, Transport};
 
 /// An INVITE that came to us.
 #[derive(Debug)]
 pub(crate) struct InviteServer {
-    destination: SocketAddr,
+    peer: Peer,
     state: State,
     pub(crate) deadlines: Deadlines,
 }
@@ -34,18 +34,13 @@ enum State {
 
 impl InviteServer {
     /// Starts without a word; see [`InviteServer::say_trying`].
-    pub(crate) fn new(
-        now: Instant,
-        request: Request,
-        destination: SocketAddr,
-        trying: &Response,
-    ) -> Self {
-        let last = Letter::new(destination, trying.to_bytes());
+    pub(crate) fn new(now: Instant, request: Request, peer: Peer, trying: &Response) -> Self {
+        let last = Letter::new(peer, trying.to_bytes());
         let mut deadlines = Deadlines::new();
         // Whoever asked has given up by then: a role that never answers leaks nothing.
         deadlines.set(Timer::GiveUp, now + TRANSACTION_LIMIT * 2);
         InviteServer {
-            destination,
+            peer,
             state: State::Proceeding {
                 request: Box::new(request),
                 last,
@@ -83,14 +78,24 @@ impl InviteServer {
     }
 
     /// Where its answers go.
-    pub(crate) fn destination(&self) -> SocketAddr {
-        self.destination
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
     }
 
-    pub(crate) fn handle_retransmission(&self, outbox: &mut Outbox) {
-        match &self.state {
-            State::Proceeding { last, .. } | State::Completed { last } => last.send(outbox),
-            State::Accepted { .. } | State::Confirmed => {}
+    /// The INVITE came once more, and perhaps another way.
+    pub(crate) fn handle_retransmission(&mut self, peer: Peer, outbox: &mut Outbox) {
+        self.peer = peer;
+        match &mut self.state {
+            State::Proceeding { last, .. } | State::Completed { last } => {
+                last.redirect(peer);
+                last.send(outbox);
+            }
+            State::Accepted { unacknowledged } => {
+                if let Some(letter) = unacknowledged {
+                    letter.redirect(peer);
+                }
+            }
+            State::Confirmed => {}
         }
     }
 
@@ -102,7 +107,7 @@ impl InviteServer {
         until_acknowledged: bool,
         outbox: &mut Outbox,
     ) -> bool {
-        let letter = Letter::new(self.destination, response.to_bytes());
+        let letter = Letter::new(self.peer, response.to_bytes());
         let success = response.status.is_success();
         match &mut self.state {
             State::Proceeding { last, sent, .. } if response.status.is_provisional() => {
@@ -122,7 +127,10 @@ impl InviteServer {
             }
             State::Proceeding { .. } => {
                 letter.send(outbox);
-                self.deadlines.start_retransmissions(now);
+                // Timer G (section 17.2.1).
+                if self.peer.transport == Transport::Udp {
+                    self.deadlines.start_retransmissions(now);
+                }
                 self.deadlines.set(Timer::GiveUp, now + TRANSACTION_LIMIT);
                 self.state = State::Completed { last: letter };
             }
@@ -172,7 +180,7 @@ impl InviteServer {
                 self.deadlines.back_off(now, Some(T2));
                 Expiry::Goes
             }
-            (Timer::Retransmit, _) => Expiry::Goes,
+            (Timer::Retransmit | Timer::FallBack, _) => Expiry::Goes,
             (
                 Timer::Forget,
                 State::Accepted {

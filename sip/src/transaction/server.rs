@@ -1,16 +1,16 @@
 //! The non-INVITE server transaction (RFC 3261 section 17.2.2).
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Letter, Outbox};
 use crate::message::{Request, Response};
 use crate::timer::{Deadlines, TRANSACTION_LIMIT, Timer};
+use crate::transport::Peer;
 
 /// A request other than INVITE and ACK that came to us.
 #[derive(Debug)]
 pub(crate) struct OtherServer {
-    destination: SocketAddr,
+    peer: Peer,
     state: State,
     pub(crate) deadlines: Deadlines,
 }
@@ -23,12 +23,12 @@ enum State {
 }
 
 impl OtherServer {
-    pub(crate) fn new(now: Instant, request: Request, destination: SocketAddr) -> Self {
+    pub(crate) fn new(now: Instant, request: Request, peer: Peer) -> Self {
         let mut deadlines = Deadlines::new();
         // Whoever asked has given up by then: a role that never answers leaks nothing.
         deadlines.set(Timer::Forget, now + TRANSACTION_LIMIT * 2);
         OtherServer {
-            destination,
+            peer,
             state: State::Trying {
                 request: Box::new(request),
             },
@@ -45,14 +45,19 @@ impl OtherServer {
     }
 
     /// Where its answers go.
-    pub(crate) fn destination(&self) -> SocketAddr {
-        self.destination
+    pub(crate) fn peer(&self) -> Peer {
+        self.peer
     }
 
-    pub(crate) fn handle_retransmission(&self, outbox: &mut Outbox) {
-        match &self.state {
+    /// The request came once more, and perhaps another way.
+    pub(crate) fn handle_retransmission(&mut self, peer: Peer, outbox: &mut Outbox) {
+        self.peer = peer;
+        match &mut self.state {
             State::Trying { .. } => {}
-            State::Proceeding { last, .. } | State::Completed { last } => last.send(outbox),
+            State::Proceeding { last, .. } | State::Completed { last } => {
+                last.redirect(peer);
+                last.send(outbox);
+            }
         }
     }
 
@@ -66,7 +71,7 @@ impl OtherServer {
         let Some(request) = self.request() else {
             return false;
         };
-        let last = Letter::new(self.destination, response.to_bytes());
+        let last = Letter::new(self.peer, response.to_bytes());
         last.send(outbox);
         self.state = if response.status.is_provisional() {
             let request = Box::new(request.clone());

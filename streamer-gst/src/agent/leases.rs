@@ -241,7 +241,7 @@ impl Agent {
         };
         match failure {
             // Told already, for all streams at once.
-            sip::Failure::Timeout => lease.unanswered(now),
+            sip::Failure::Timeout | sip::Failure::Unreachable => lease.unanswered(now),
             sip::Failure::TooLarge if lease.failed(now) => {
                 tracing::warn!(stream, %failure, "the stream cannot be registered; trying again");
             }

@@ -16,8 +16,8 @@ fn a_call_goes_through_and_ends_from_the_front() {
     assert_eq!(record.state, SessionState::Established);
     assert_eq!(record.name, "Zoë Q");
     assert_eq!(record.call_id, call_id);
-    assert_eq!(record.front, world.agents[FRONT].address);
-    assert_eq!(record.streamer, world.agents[STREAMER].address);
+    assert_eq!(record.front, world.agents[FRONT].address.into());
+    assert_eq!(record.streamer, world.agents[STREAMER].address.into());
     assert_eq!(record.offer, "v=0\r\na=offer\r\n");
     assert_eq!(record.answer, "v=0\r\na=answer\r\n");
     assert_eq!(last_status(&world, FRONT), StatusCode::ACCEPTED);

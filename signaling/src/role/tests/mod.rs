@@ -4,6 +4,7 @@ mod calls;
 mod doors;
 mod restart;
 mod streamers;
+mod streams;
 mod torture;
 mod users;
 

@@ -140,7 +140,7 @@ fn a_call_moves_to_the_streamer_that_was_started_again() {
         assert_eq!(world.agents[again].calls.len(), 1);
         assert_eq!(world.role.counts().streamers, 1);
         let session = world.role.snapshot().sessions[0].clone();
-        assert_eq!(session.streamer, world.agents[again].address);
+        assert_eq!(session.streamer, world.agents[again].address.into());
     }
 }
 

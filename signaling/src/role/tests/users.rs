@@ -157,7 +157,10 @@ fn what_was_overheard_is_good_for_nothing() {
             .stale
     );
     let snapshot = world.role.snapshot();
-    assert_eq!(snapshot.streamers[0].address, world.agents[ana].address);
+    assert_eq!(
+        snapshot.streamers[0].address,
+        world.agents[ana].address.into()
+    );
     assert_eq!(world.role.denied(), 0);
 }
 

@@ -21,7 +21,11 @@ pub(super) fn signaling(address: SocketAddr) -> Vec<Finding> {
     let mut findings = Vec::new();
     // On another machine the port is not ours to take.
     if address.ip().is_loopback() {
-        let port = ports::look(Protocol::Udp, address);
+        // It has to be free for both.
+        let port = match ports::look(Protocol::Udp, address) {
+            Port::Free => ports::look(Protocol::Tcp, address),
+            other => other,
+        };
         findings.push(of_sip_port(address, &port, reached.is_ok()));
     }
     findings.push(match reached {
@@ -46,21 +50,22 @@ pub(super) fn signaling(address: SocketAddr) -> Vec<Finding> {
 fn of_sip_port(address: SocketAddr, port: &Port, answers: bool) -> Finding {
     let subject = "port of SIP";
     match port {
-        Port::Free => Finding::ok(subject, format!("{address} (UDP) is free")),
-        Port::Taken(owner) if answers => {
-            Finding::ok(subject, format!("{address} (UDP) is in use{}", by(owner)))
-        }
+        Port::Free => Finding::ok(subject, format!("{address} (UDP and TCP) is free")),
+        Port::Taken(owner) if answers => Finding::ok(
+            subject,
+            format!("{address} (UDP and TCP) is in use{}", by(owner)),
+        ),
         Port::Taken(owner) => Finding::problem(
             subject,
             format!(
-                "{address} (UDP) is in use{}, which does not speak SIP",
+                "{address} (UDP and TCP) is in use{}, which does not speak SIP",
                 by(owner)
             ),
             "end that program, or take another port: --signaling 127.0.0.1:5061",
         ),
         Port::Refused(why) => Finding::problem(
             subject,
-            format!("{address} (UDP): {why}"),
+            format!("{address} (UDP and TCP): {why}"),
             "give an address of this machine: --signaling 127.0.0.1:5060",
         ),
     }
