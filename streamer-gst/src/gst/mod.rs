@@ -20,6 +20,7 @@ mod track;
 mod viewer;
 mod watch;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -37,12 +38,23 @@ pub use viewer::{ViewerSettings, WebRtcEngine};
 /// By name they can still be had, but none of those that choose for themselves takes them.
 const CRASHING: [&str; 1] = ["dfbvideosink"];
 
+/// GLib 2.74 stands still for ever when one thread makes the class of such an element, for which it
+/// needs the type of socket addresses, and another one needs that type for the first time, too.
+const FIRST: &str = "udpsrc";
+
 /// Initialises GStreamer, as often as wanted.
 ///
 /// # Errors
 /// It cannot be used.
 fn init() -> Result<(), glib::Error> {
+    static DONE: OnceLock<Result<(), glib::Error>> = OnceLock::new();
+    DONE.get_or_init(begin).clone()
+}
+
+fn begin() -> Result<(), glib::Error> {
     gst::init()?;
+    // Before there are threads that could meet. Where there is none there is no class to make.
+    drop(gst::ElementFactory::make(FIRST).build());
     for factory in CRASHING
         .iter()
         .filter_map(|name| gst::ElementFactory::find(name))
