@@ -1,34 +1,36 @@
 //! Calls between user agents that know nothing of us: sipp at both ends.
 
 use std::net::{TcpListener, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::support::{Directory, PATIENCE, Program};
 
-fn sipp(scenario: &str, arguments: &[&str]) -> Command {
+/// One of our scenarios.
+pub(crate) fn scenario(name: &str) -> PathBuf {
     let scenarios = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/server/sipp");
+    scenarios.join(name)
+}
+
+/// sipp with a scenario.
+pub(crate) fn sipp(scenario: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("sipp");
-    command
-        .arg("-sf")
-        .arg(scenarios.join(scenario))
-        .args([
-            "-i",
-            "127.0.0.1",
-            "-nostdin",
-            "-timeout",
-            "60s",
-            "-timeout_error",
-        ])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.arg("-sf").arg(scenario).args(arguments);
+    quiet(&mut command);
     command
 }
 
-fn succeeded(output: &Output) {
+/// Keeps sipp on loopback, from the terminal, and from waiting for ever.
+pub(crate) fn quiet(sipp: &mut Command) {
+    sipp.args(["-i", "127.0.0.1", "-nostdin", "-timeout", "120s"])
+        .arg("-timeout_error")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+}
+
+pub(crate) fn succeeded(output: &Output) {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{errors}");
@@ -38,8 +40,11 @@ fn succeeded(output: &Output) {
 const UDP: &str = "u1";
 const TCP: &str = "t1";
 
+/// A registration, and both sides of a call.
+const SCENARIOS: [&str; 3] = ["register.xml", "streamer.xml", "front.xml"];
+
 /// A port of loopback that is free for datagrams and streams.
-fn free_port() -> String {
+pub(crate) fn free_port() -> String {
     loop {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
@@ -52,7 +57,7 @@ fn free_port() -> String {
 /// Registers a stream from one port and lets a scenario answer there while another one calls, each
 /// side by its transport. With a password, sipp gives it where it is asked.
 fn calls(
-    program: Program,
+    program: &Program,
     [register, streamer, front]: [&str; 3],
     [streamers, fronts]: [&str; 2],
     count: &str,
@@ -64,14 +69,16 @@ fn calls(
         "-t", streamers, "-s", "test", "-p", &port, "-m", "1", &server,
     ];
     succeeded(
-        &sipp(register, &[password, &at].concat())
+        &sipp(&scenario(register), &[password, &at].concat())
             .output()
             .expect("sipp from the package sip-tester"),
     );
     let answers = ["-t", streamers, "-p", &port, "-m", count];
-    let answering = sipp(streamer, &answers).spawn().unwrap();
+    let answering = sipp(&scenario(streamer), &answers).spawn().unwrap();
     let many = ["-t", fronts, "-s", "test", "-m", count, "-r", "20", &server];
-    let calling = sipp(front, &[password, &many].concat()).output().unwrap();
+    let calling = sipp(&scenario(front), &[password, &many].concat())
+        .output()
+        .unwrap();
     succeeded(&calling);
     succeeded(&answering.wait_with_output().unwrap());
     let state = program.wait_for(PATIENCE, |state| state["sessions"] == 0);
@@ -79,8 +86,10 @@ fn calls(
         (&state["calls"], &state["streamers"]),
         (&0.into(), &1.into())
     );
-    // The last transactions absorb retransmissions for 32 s; then nothing is left of the calls.
-    program.wait_for(Duration::from_secs(60), |state| state["transactions"] == 0);
+}
+
+/// Ends a server that has had no reason to complain.
+pub(crate) fn end(program: Program) {
     let (status, log) = program.terminate();
     assert!(status.success());
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
@@ -89,13 +98,19 @@ fn calls(
 fn calls_by(transports: [&str; 2]) {
     let directory = Directory::new();
     let program = Program::start(&directory.data());
-    let scenarios = ["register.xml", "streamer.xml", "front.xml"];
-    calls(program, scenarios, transports, "20", &[]);
+    calls(&program, SCENARIOS, transports, "20", &[]);
+    end(program);
 }
 
 #[test]
 fn sipp_calls_sipp() {
-    calls_by([UDP, UDP]);
+    let directory = Directory::new();
+    let program = Program::start(&directory.data());
+    calls(&program, SCENARIOS, [UDP, UDP], "40", &[]);
+    // The last transactions absorb retransmissions for 32 s; then nothing is left of the calls.
+    let forgotten = Duration::from_secs(60);
+    program.wait_for(forgotten, |state| state["transactions"] == 0);
+    end(program);
 }
 
 #[test]
@@ -122,7 +137,8 @@ fn sipp_gives_up_calls_to_sipp() {
         "holding_streamer.xml",
         "cancelling_front.xml",
     ];
-    calls(program, scenarios, [UDP, UDP], "20", &[]);
+    calls(&program, scenarios, [UDP, UDP], "20", &[]);
+    end(program);
 }
 
 #[test]
@@ -149,7 +165,9 @@ fn sipp_calls_sipp_with_passwords() {
         "1",
         &server,
     ];
-    let refused = sipp("register_with_password.xml", &wrong).output().unwrap();
+    let refused = sipp(&scenario("register_with_password.xml"), &wrong)
+        .output()
+        .unwrap();
     assert!(!refused.status.success());
     program.wait_for(PATIENCE, |state| state["denied"] == 1);
     let scenarios = [
@@ -158,5 +176,6 @@ fn sipp_calls_sipp_with_passwords() {
         "front_with_password.xml",
     ];
     let password = ["-au", "test", "-ap", "the password"];
-    calls(program, scenarios, [UDP, UDP], "20", &password);
+    calls(&program, scenarios, [UDP, UDP], "20", &password);
+    end(program);
 }

@@ -5,5 +5,6 @@
 mod crash;
 mod interop;
 mod ladder;
+mod losses;
 mod program;
 mod support;
