@@ -254,13 +254,17 @@ impl Endpoint {
     /// A stream that was asked for cannot be had. What waits for it goes by datagrams, and so does
     /// what follows in the next minute.
     pub fn handle_stream_refused(&mut self, now: Instant, peer: SocketAddr) {
+        self.remember_refusal(now, peer);
+        self.handle_stream_end(now, peer);
+    }
+
+    fn remember_refusal(&mut self, now: Instant, peer: SocketAddr) {
         if self.refusals.len() >= MAX_REFUSALS {
             self.refusals.retain(|_, until| *until > now);
         }
         if self.refusals.len() < MAX_REFUSALS {
             self.refusals.insert(peer, now + REFUSAL_LIMIT);
         }
-        self.handle_stream_end(now, peer);
     }
 
     /// A stream has ended. What waits for answers over it is sent anew.

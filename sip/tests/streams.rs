@@ -126,6 +126,12 @@ fn where_a_stream_does_not_open_in_time_datagrams_do() {
     assert_eq!(branch(&first[0]), branch(&second[0]));
     end.wait(T1);
     assert_eq!(end.transports(), [Transport::Udp]);
+    // The next one does not wait, until the stream is open after all.
+    end.ask(Method::Invite, 1300, far());
+    assert_eq!(end.transports(), [Transport::Udp]);
+    end.endpoint.handle_stream_open(far());
+    end.ask(Method::Invite, 1300, far());
+    assert_eq!(end.transports(), [Transport::Tcp]);
 }
 
 #[test]

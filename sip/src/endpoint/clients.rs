@@ -121,6 +121,8 @@ impl Endpoint {
             let Some(timer) = entry.machine.deadlines().pop_due(now) else {
                 break;
             };
+            // Nobody else waits for it as long in vain.
+            let late = (timer == Timer::FallBack).then(|| entry.machine.outgoing().route().peer);
             let (expiry, cancel) = match &mut entry.machine {
                 ClientMachine::Invite(invite) => invite.handle_timer(now, timer, &mut self.outbox),
                 ClientMachine::Other(other) => {
@@ -149,6 +151,10 @@ impl Endpoint {
             }
             if cancel {
                 self.send_cancel(now, id);
+            }
+            if let Some(peer) = late {
+                self.streaming.remove(&(peer.address, id));
+                self.remember_refusal(now, peer.address);
             }
         }
         self.arm_client(id);

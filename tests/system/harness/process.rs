@@ -1,6 +1,6 @@
 //! One program of ours as a process: started, read, killed, started again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -100,6 +100,30 @@ impl Process {
         let all = all.expect("it runs");
         let mut all = all.split('\0').filter_map(|one| one.split_once('='));
         all.find_map(|(other, value)| (other == name).then(|| value.to_owned()))
+    }
+
+    /// Its open TCP connections from or to a port.
+    pub fn streams_with(&self, port: u16) -> u64 {
+        /// TCP_ESTABLISHED (proc_net(5)).
+        const OPEN: &str = "01";
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let mut open = HashSet::new();
+        for table in ["net/tcp", "net/tcp6"] {
+            let table = std::fs::read_to_string(process.join(table)).unwrap_or_default();
+            for line in table.lines().skip(1) {
+                let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+                let at = |field: &str| field.ends_with(&format!(":{port:04X}"));
+                if fields[3] == OPEN && (at(fields[1]) || at(fields[2])) {
+                    open.insert(format!("socket:[{}]", fields[9]));
+                }
+            }
+        }
+        let files = std::fs::read_dir(process.join("fd")).into_iter().flatten();
+        let targets = files
+            .flatten()
+            .filter_map(|file| std::fs::read_link(file.path()).ok());
+        let is_open = |target: &PathBuf| target.to_str().is_some_and(|name| open.contains(name));
+        targets.filter(is_open).count() as u64
     }
 
     /// What each of its threads of such a name has used of the processor so far, by itself and in

@@ -176,9 +176,10 @@ pub struct Rest {
     pub signaling: [u64; 3],
     /// Calls and sessions of front.
     pub front: [u64; 2],
-    /// Open descriptors of streamer and signaling.
+    /// Open descriptors of streamer and signaling, without the streams between them, which may be
+    /// of use for the next call and end by themselves.
     pub descriptors: [u64; 2],
-    /// Open descriptors of front; `None` where they are not compared.
+    /// The same of front; `None` where they are not compared.
     pub front_descriptors: Option<u64>,
 }
 
@@ -258,6 +259,11 @@ impl System {
             let number = state.pointer(pointer).and_then(Value::as_u64);
             number.unwrap_or_else(|| panic!("no number at {pointer} in {state}"))
         };
+        let sip = self.signaling.addr("sip").port();
+        let descriptors = |state: &Value, process: &Process| {
+            let streams = process.streams_with(sip);
+            number(state, "/process/fds").saturating_sub(streams)
+        };
         Rest {
             streamer: [number(&streamer, "/viewers"), number(&streamer, "/calls")],
             signaling: [
@@ -267,10 +273,10 @@ impl System {
             ],
             front: [number(&front, "/calls"), number(&front, "/sessions")],
             descriptors: [
-                number(&streamer, "/process/fds"),
-                number(&signaling, "/process/fds"),
+                descriptors(&streamer, &self.streamer),
+                descriptors(&signaling, &self.signaling),
             ],
-            front_descriptors: Some(number(&front, "/process/fds")),
+            front_descriptors: Some(descriptors(&front, &self.front)),
         }
     }
 
