@@ -14,9 +14,11 @@ mod cancel;
 mod cards;
 mod descriptions;
 mod endings;
+mod failover;
 mod floods;
 mod harness;
 mod isolation;
+mod kamailio;
 mod latency;
 mod loss;
 #[path = "../../streamer-gst/src/mutation.rs"]

@@ -37,11 +37,11 @@ pub(crate) fn succeeded(output: &Output) {
 }
 
 /// What sipp calls one socket for all, of each kind.
-const UDP: &str = "u1";
+pub(crate) const UDP: &str = "u1";
 const TCP: &str = "t1";
 
 /// A registration, and both sides of a call.
-const SCENARIOS: [&str; 3] = ["register.xml", "streamer.xml", "front.xml"];
+pub(crate) const SCENARIOS: [&str; 3] = ["register.xml", "streamer.xml", "front.xml"];
 
 /// A port of loopback that is free for datagrams and streams.
 pub(crate) fn free_port() -> String {
@@ -56,7 +56,7 @@ pub(crate) fn free_port() -> String {
 
 /// Registers a stream from one port and lets a scenario answer there while another one calls, each
 /// side by its transport. With a password, sipp gives it where it is asked.
-fn calls(
+pub(crate) fn calls(
     program: &Program,
     [register, streamer, front]: [&str; 3],
     [streamers, fronts]: [&str; 2],

@@ -7,4 +7,5 @@ mod interop;
 mod ladder;
 mod losses;
 mod program;
+mod sngrep;
 mod support;
