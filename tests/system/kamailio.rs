@@ -1,7 +1,7 @@
 //! Another proxy before the signaling server: Kamailio, as operators put it at the edge.
 
 use std::fs;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -13,7 +13,9 @@ use crate::harness::{eventually, machine, seconds};
 
 /// Registrations leave a Path (RFC 3327) and calls a Record-Route; everything else goes on to the
 /// signaling server.
-fn configuration(modules: &str, port: u16, signaling: &str) -> String {
+fn configuration(modules: &str, port: u16, signaling: SocketAddr) -> String {
+    // What it sends on comes back by the Path, which takes nothing but its removal.
+    let behind = signaling.port();
     let names = ["tm", "sl", "rr", "path", "pv", "siputils", "textops"];
     let modules = names.map(|name| format!("loadmodule \"{modules}/{name}.so\"\n"));
     format!(
@@ -24,7 +26,7 @@ fn configuration(modules: &str, port: u16, signaling: &str) -> String {
            if (is_method(\"CANCEL\")) {{ if (t_check_trans()) t_relay(); exit; }}\n\
            if (has_totag()) {{ loose_route(); t_relay(); exit; }}\n\
            if (is_method(\"INVITE\")) record_route();\n\
-           if (loose_route()) {{ t_relay(); exit; }}\n\
+           if ($sp == {behind}) {{ loose_route(); t_relay(); exit; }}\n\
            if (is_method(\"REGISTER\")) add_path();\n\
            $du = \"sip:{signaling}\";\n\
            t_relay();\n\
@@ -58,7 +60,7 @@ fn a_browsers_call_passes_kamailio_and_signaling() {
         socket.local_addr().unwrap().port()
     };
     let file = directory.path().join("kamailio.cfg");
-    let text = configuration(&modules(), port, &signaling.addr("sip").to_string());
+    let text = configuration(&modules(), port, signaling.addr("sip"));
     fs::write(&file, text).unwrap();
     // It has processes of its own, which end with the first in a space of theirs.
     let mut kamailio = Command::new("unshare");
