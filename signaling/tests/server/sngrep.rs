@@ -51,7 +51,13 @@ impl<'a> Terminal<'a> {
 }
 
 impl Drop for Terminal<'_> {
+    /// Ends the program by its id: where the tests run under nohup it would outlive its terminal.
     fn drop(&mut self) {
+        let program = self.tmux(&["display-message", "-p", "#{pane_pid}"]).stdout;
+        let program = String::from_utf8_lossy(&program);
+        let _ = Command::new("kill")
+            .args(["-KILL", program.trim()])
+            .status();
         self.tmux(&["kill-server"]);
     }
 }
