@@ -1,13 +1,17 @@
 //! What the programs of the benches share: a WebRTC client, the programs it joins, the recording that
-//! servers relay, and what `media`, which runs a bench, and `viewers`, its client, tell each other.
+//! servers relay, what `media`, which runs a bench, and `viewers`, its client, tell each other, and
+//! what there is to know of the machine.
 
 pub mod card;
 pub mod client;
+pub mod cores;
+pub mod machine;
 pub mod process;
 pub mod protocol;
 pub mod recording;
 pub mod rtp;
 pub mod surroundings;
+pub mod verdict;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

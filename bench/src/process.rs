@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -138,4 +139,18 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The address in a ready line that follows a word, or that is a URL.
+pub fn address(line: &str, before: &str) -> Result<SocketAddr> {
+    let place = line.split_once(before).map_or("", |(_, rest)| rest);
+    let word = place.split_whitespace().next().unwrap_or_default();
+    let address = word.trim_end_matches(['/', ',']).parse();
+    address.map_err(|_| format!("no address after {before:?} in: {line}").into())
+}
+
+/// What went wrong with a program, and its log.
+pub fn told(name: &str, log: &Path, what: &str) -> String {
+    let log = fs::read_to_string(log).unwrap_or_default();
+    format!("{name}: {what}\n{log}")
 }

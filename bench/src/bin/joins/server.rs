@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bench::Result;
 use bench::client::http;
-use bench::process::{Process, Usage};
+use bench::process::{self, Process, Usage};
 
 use crate::visitor::Visitor;
 
@@ -61,9 +61,9 @@ impl Server {
         let start =
             |name: &str, arguments: &[&str]| start(&programs.join(name), arguments, directory);
         let (signaling, ready) = start("signaling", &["--listen", "127.0.0.1:0"])?;
-        let sip = after(&ready, "sip ")?.to_string();
+        let sip = process::address(&ready, "sip ")?.to_string();
         let (front, ready) = start("front", &["--http", "127.0.0.1:0", "--signaling", &sip])?;
-        let http = after(&ready, "http://")?;
+        let http = process::address(&ready, "http://")?;
         let address = address.to_string();
         let program = programs.join("streamer-gst");
         let mut command = match runner {
@@ -85,7 +85,7 @@ impl Server {
             "bench",
         ]);
         let (media, ready) = run(command, "streamer-gst", directory)?;
-        let notices = Notices::Itself(after(&ready, "admin ")?);
+        let notices = Notices::Itself(process::address(&ready, "admin ")?);
         let begun = Instant::now();
         while http::get_json(http, "/api/streams")?["streams"][0]["live"] != true {
             if begun.elapsed() > START {
@@ -108,7 +108,7 @@ impl Server {
         let (media, ready) = start(&program, &[&address.to_string()], directory)?;
         Ok(Self {
             name: "a bare webrtcbin",
-            http: after(&ready, "http://")?,
+            http: process::address(&ready, "http://")?,
             media,
             notices: Notices::Told(VecDeque::new()),
             _others: Vec::new(),
@@ -196,11 +196,4 @@ fn run(mut command: Command, name: &str, directory: &Path) -> Result<(Process, S
         format!("{name}: {error}\n{log}")
     })?;
     Ok((process, ready))
-}
-
-/// The address that follows a word in a ready line.
-fn after(line: &str, word: &str) -> Result<SocketAddr> {
-    let rest = line.split_once(word).map_or("", |(_, rest)| rest);
-    let address = rest.split_whitespace().next().unwrap_or_default().parse();
-    address.map_err(|_| format!("no address after {word:?} in: {line}").into())
 }

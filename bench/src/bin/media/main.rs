@@ -4,9 +4,7 @@
 //! from `$RUSTICAST_PROGRAMS`, results go to `$RUSTICAST_BENCH`.
 
 mod client;
-mod cores;
 mod costs;
-mod machine;
 mod report;
 mod run;
 mod sender;
@@ -16,11 +14,11 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bench::cores::Cores;
 use bench::recording::Recording;
 use bench::rtp::Media;
-use bench::{Result, surroundings};
+use bench::{Result, surroundings, verdict};
 
-use crate::cores::Cores;
 use crate::report::Round;
 use crate::run::{Setting, Subject};
 
@@ -80,11 +78,7 @@ fn main() -> Result<()> {
         report::keep(&middle, figures.as_ref())?;
     }
     println!("\n{}", directory.join("media.json").display());
-    let missed = verdicts.iter().filter(|verdict| !verdict.is_kept()).count();
-    match missed {
-        0 => Ok(()),
-        missed => Err(format!("{missed} of {} promises are missed", verdicts.len()).into()),
-    }
+    verdict::judge(&verdicts)
 }
 
 /// Numbers of viewers, and of rounds.

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use bench::Result;
+use bench::verdict::Verdict;
 
 use crate::costs::{Cost, Costs};
 use crate::run::{Figures, Subject};
@@ -151,46 +152,12 @@ impl Round {
     }
 }
 
-/// A promise, what it is measured by, and whether it was kept.
-#[derive(Debug)]
-pub struct Verdict {
-    what: &'static str,
-    found: f64,
-    limit: f64,
-    unit: &'static str,
-}
-
-impl Verdict {
-    /// One line.
-    pub fn line(&self) -> String {
-        format!("{} | {}", self.what, self.figure())
-    }
-
-    fn figure(&self) -> String {
-        let Self {
-            found, limit, unit, ..
-        } = self;
-        let verdict = if self.is_kept() { "kept" } else { "missed" };
-        format!("{found:.2}{unit} (at most {limit}{unit}): {verdict}")
-    }
-
-    /// Whether what was found is within the limit.
-    pub fn is_kept(&self) -> bool {
-        self.found <= self.limit
-    }
-}
-
 /// The promises that these measurements decide.
 pub fn verdicts(rounds: &[Round]) -> Vec<Verdict> {
     let at = |viewers: usize| rounds.iter().find(|round| round.ours.viewers == viewers);
     let mut verdicts = Vec::new();
-    let mut promise = |what, found, limit, unit| {
-        verdicts.push(Verdict {
-            what,
-            found,
-            limit,
-            unit,
-        });
+    let mut promise = |what: &str, found, limit, unit| {
+        verdicts.push(Verdict::at_most(what, found, limit, unit));
     };
     if let Some(round) = at(10) {
         let seen = &round.ours.seen;

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use bench::cores::{Cores, Side};
 use bench::process::Usage;
 use bench::protocol::{Join, Seen, Server as Kind, Window};
 use bench::recording::Recording;
-use bench::{Result, wall_clock};
+use bench::{Result, machine, wall_clock};
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::cores::{Cores, Side};
 use crate::costs::{self, Costs};
-use crate::machine;
 use crate::sender::{Ports, Sender};
 use crate::server::{Place, Server};
 

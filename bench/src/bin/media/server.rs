@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bench::Result;
-use bench::process::{Process, Usage};
+use bench::process::{Process, Usage, address, told};
 use bench::protocol::Server as Kind;
 use bench::rtp::Media;
 
@@ -200,17 +200,4 @@ fn free_tcp_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
-}
-
-/// The address in a ready line that follows a word, or that is a URL.
-fn address(line: &str, before: &str) -> Result<SocketAddr> {
-    let place = line.split_once(before).map_or("", |(_, rest)| rest);
-    let word = place.split_whitespace().next().unwrap_or_default();
-    let address = word.trim_end_matches(['/', ',']).parse();
-    address.map_err(|_| format!("no address after {before:?} in: {line}").into())
-}
-
-fn told(name: &str, log: &Path, what: &str) -> String {
-    let log = fs::read_to_string(log).unwrap_or_default();
-    format!("{name}: {what}\n{log}")
 }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use bench::Result;
 use nix::time::ClockId;
+
+use crate::Result;
 
 /// CPU time of everything since the machine started, the hypervisor's share included.
 pub fn busy() -> Result<Duration> {

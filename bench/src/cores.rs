@@ -3,9 +3,10 @@
 
 use std::thread;
 
-use bench::Result;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+
+use crate::Result;
 
 /// A side of the bench.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
