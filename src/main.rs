@@ -46,7 +46,7 @@ struct Flags {
     )]
     allow_origins: Vec<String>,
 
-    /// File that keeps streamers and calls over a restart
+    /// File that keeps streamers and calls over a restart, or `none`
     #[arg(
         long,
         value_name = "FILE",

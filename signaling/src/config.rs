@@ -1,7 +1,7 @@
 //! Flags, environment variables and defaults of signaling.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use admin::SettingsFile;
 use sip::driver::check_advertised;
@@ -39,7 +39,7 @@ pub struct Config {
     )]
     pub advertise: Option<SocketAddr>,
 
-    /// File that keeps streamers and calls over a restart
+    /// File that keeps streamers and calls over a restart, or `none`
     #[arg(
         long,
         value_name = "FILE",
@@ -121,6 +121,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where streamers and calls are kept, if they are.
+    pub(crate) fn data_file(&self) -> Option<&Path> {
+        (self.data != Path::new("none")).then_some(&self.data)
+    }
+
     /// Finds what cannot work before anything is bound.
     ///
     /// # Errors

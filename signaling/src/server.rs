@@ -36,7 +36,7 @@ const REQUESTS: usize = 1;
 pub struct Server {
     socket: Socket,
     own: Own,
-    file: DataFile,
+    file: Option<DataFile>,
     kept: Snapshot,
     trust: Trust,
     gate: Option<Gate>,
@@ -83,13 +83,16 @@ impl Server {
         let mut socket = Socket::bind(config.listen).map_err(bind)?;
         let local = socket.local();
         let advertised = config.advertise.unwrap_or(outer_address(local));
-        let (file, kept) = DataFile::open(&config.data, SystemTime::now()).map_err(|error| {
-            let path = config.data.clone();
-            match error {
-                OpenError::InUse => Error::DataInUse { path },
-                OpenError::Disk(source) => Error::Data { path, source },
-            }
-        })?;
+        let opened = config.data_file().map(|path| {
+            DataFile::open(path, SystemTime::now()).map_err(|error| {
+                let path = path.to_owned();
+                match error {
+                    OpenError::InUse => Error::DataInUse { path },
+                    OpenError::Disk(source) => Error::Data { path, source },
+                }
+            })
+        });
+        let (file, kept) = opened.transpose()?.unzip();
         let ladder = Arc::new(Ladder::new(config.ladder));
         let (recorder, writers) = Recorder::open(&config, &ladder)?;
         if recorder.is_needed() {
@@ -107,7 +110,7 @@ impl Server {
             own: Own::new(advertised, &[local]),
             socket,
             file,
-            kept,
+            kept: kept.unwrap_or_default(),
             trust: config.trust,
             gate,
             gauges,
@@ -165,7 +168,8 @@ impl Server {
         drop(kept);
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let (revision, changes) = watch::channel(role.revision());
-        let writer = tokio::spawn(writer::run(file.clone(), changes, requests));
+        let writing = file.clone().map(|file| writer::run(file, changes, requests));
+        let writer = writing.map(tokio::spawn);
         let (stop_admin, stopped) = watch::channel(());
         let admin = tokio::spawn(async move {
             if let Some(admin) = admin {
@@ -185,11 +189,15 @@ impl Server {
         let ended = socket.run(endpoint, published, receiver, shutdown).await;
         drop(stop_admin);
         // The writer saw its channels close; a write that was begun is finished.
-        let _ = writer.await;
-        let last = role.snapshot();
-        let written = tokio::task::spawn_blocking(move || file.write(&last)).await;
-        if let Err(error) = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
-            error!("data base cannot be written: {error}");
+        if let Some(writer) = writer {
+            let _ = writer.await;
+        }
+        if let Some(file) = file {
+            let last = role.snapshot();
+            let written = tokio::task::spawn_blocking(move || file.write(&last)).await;
+            if let Err(error) = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
+                error!("data base cannot be written: {error}");
+            }
         }
         // The socket is gone, and with it what the writers wait for.
         writers.finish().await;

@@ -1,5 +1,6 @@
 //! The program as others see it: its flags, its ready line, real datagrams, restart and end.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,27 @@ fn a_call_survives_the_kill_of_the_server_and_is_hung_up_after_its_restart() {
         assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
         assert!(!written("the-call"));
         std::fs::remove_file(directory.data()).unwrap();
+    }
+}
+
+#[test]
+fn without_a_data_base_nothing_is_kept_and_nothing_is_written() {
+    let none = Path::new("none");
+    let program = Program::start(none);
+    let server = program.sip;
+    let (mut front, mut streamer) = (Phone::new(server), Phone::new(server));
+    streamer.register("test", "registration", "");
+    let (caller, _) = call(&mut front, &mut streamer, "the-call", Bytes::new());
+    hang_up(&mut front, caller, &mut streamer);
+    program.wait_for(PATIENCE, |state| state["sessions"] == 0);
+    let (status, log) = program.terminate();
+    assert!(status.success());
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+    let program = Program::start_at(&server.to_string(), none);
+    assert_eq!(program.state()["streamers"], 0);
+    program.kill();
+    for file in ["none", "none.lock", "none.tmp"] {
+        assert!(!Path::new(file).exists(), "{file}");
     }
 }
 
