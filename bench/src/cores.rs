@@ -1,6 +1,7 @@
-//! Which cores are the server's and which the client's: half of them each, so that neither takes
-//! the other's time. On one core they share it.
+//! Which cores are the server's and which the client's, so that neither takes the other's time. On
+//! one core they share it.
 
+use std::fmt;
 use std::thread;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -25,18 +26,27 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// Divides those that this process may run on.
+    /// One half of those that this process may run on for each.
     pub fn divide() -> Result<Self> {
+        Self::with(|all| all / 2)
+    }
+
+    /// The first one for the server, the others for the client.
+    pub fn one_for_the_server() -> Result<Self> {
+        Self::with(|_| 1)
+    }
+
+    /// As many of all cores as this says for the server.
+    fn with(share: impl Fn(usize) -> usize) -> Result<Self> {
         let all = sched_getaffinity(Pid::from_raw(0))?;
-        let allowed = (0..CpuSet::count()).filter(|&core| all.is_set(core).unwrap_or(false));
-        let allowed: Vec<_> = allowed.collect();
-        let half = allowed.len() / 2;
-        if half == 0 {
+        let allowed = members(&all);
+        if allowed.len() < 2 {
             return Ok(Self {
                 server: all,
                 client: all,
             });
         }
+        let (server, client) = allowed.split_at(share(allowed.len()));
         let set = |cores: &[usize]| -> Result<CpuSet> {
             let mut set = CpuSet::new();
             for &core in cores {
@@ -45,8 +55,8 @@ impl Cores {
             Ok(set)
         };
         Ok(Self {
-            server: set(&allowed[..half])?,
-            client: set(&allowed[half..])?,
+            server: set(server)?,
+            client: set(client)?,
         })
     }
 
@@ -69,4 +79,21 @@ impl Cores {
                 .map_err(Into::into)
         })
     }
+}
+
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [server, client] = [&self.server, &self.client].map(members);
+        match server == client {
+            true => write!(f, "server and client share core {server:?}"),
+            false => write!(f, "server on core {server:?}, client on {client:?}"),
+        }
+    }
+}
+
+/// The numbers of the cores in a set.
+fn members(set: &CpuSet) -> Vec<usize> {
+    let all = 0..CpuSet::count();
+    all.filter(|&core| set.is_set(core).unwrap_or(false))
+        .collect()
 }

@@ -43,7 +43,8 @@ impl Process {
     pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
         for (name, _) in std::env::vars_os() {
             // A developer's own settings are not the bench's.
-            if name.to_string_lossy().starts_with("RUSTICAST_") || name == "RUST_LOG" {
+            let own = name.to_string_lossy().starts_with("RUSTICAST_") || name == "RUST_LOG";
+            if own && !command.get_envs().any(|(set, _)| set == name) {
                 command.env_remove(name);
             }
         }
@@ -106,9 +107,30 @@ impl Process {
         })
     }
 
+    /// What it uses at this moment together with all that it has started: CPU time and memory,
+    /// where what they share counts once.
+    pub fn usage_of_all(&self) -> Result<Usage> {
+        let mut sum = self.usage()?;
+        let others = descendants(self.id())?;
+        for &id in &others {
+            let pid = Pid::from_raw(id.try_into()?);
+            sum.cpu += Duration::from(ClockId::pid_cpu_clock_id(pid)?.now()?);
+        }
+        if !others.is_empty() {
+            let all = others.into_iter().chain([self.id()]);
+            sum.memory = all.map(proportional).sum::<Result<u64>>()?;
+        }
+        Ok(sum)
+    }
+
     /// Asks it to end and waits until it has.
     pub fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
         kill(self.pid(), Signal::SIGTERM)?;
+        self.wait(limit)
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -139,6 +161,26 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a process has started, and what that has.
+fn descendants(id: u32) -> Result<Vec<u32>> {
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+    let mut all = Vec::new();
+    for child in children.split_whitespace() {
+        let child = child.parse()?;
+        all.push(child);
+        all.extend(descendants(child)?);
+    }
+    Ok(all)
+}
+
+/// Resident memory in bytes, pages that are shared divided by those who share them.
+fn proportional(id: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kilobytes.ok_or("no Pss in smaps_rollup")? * 1024)
 }
 
 /// The address in a ready line that follows a word, or that is a URL.

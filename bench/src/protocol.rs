@@ -98,6 +98,9 @@ pub struct Spread {
     pub p50: f64,
     /// 95 % of them are at most this.
     pub p95: f64,
+    /// 99 % of them are at most this.
+    #[serde(default)]
+    pub p99: f64,
     /// The greatest.
     pub max: f64,
 }
@@ -113,6 +116,7 @@ impl Spread {
         Self {
             p50: at(0.5).unwrap_or_default(),
             p95: at(0.95).unwrap_or_default(),
+            p99: at(0.99).unwrap_or_default(),
             max: at(1.0).unwrap_or_default(),
         }
     }
@@ -125,7 +129,8 @@ mod tests {
     #[test]
     fn percentiles_are_values_that_were_seen() {
         let spread = Spread::of((1..=20).rev().map(f64::from).collect());
-        assert_eq!([spread.p50, spread.p95, spread.max], [10.0, 19.0, 20.0]);
+        let Spread { p50, p95, p99, max } = spread;
+        assert_eq!([p50, p95, p99, max], [10.0, 19.0, 20.0, 20.0]);
         assert_eq!(Spread::of(vec![7.0]).p95, 7.0);
         assert_eq!(Spread::of(Vec::new()).max, 0.0);
     }
