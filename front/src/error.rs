@@ -40,8 +40,8 @@ pub enum Error {
         /// What the streamer or the signaling server said.
         reason: String,
     },
-    /// The streamer refused the offer (SIP 488 and the like).
-    #[error("the streamer of {stream:?} cannot use this offer: {reason}")]
+    /// The streamer cannot do what it is asked for, such as use this offer (SIP 488 and the like).
+    #[error("the streamer of {stream:?} cannot do this: {reason}")]
     NotAcceptable {
         /// The name asked for.
         stream: String,
@@ -193,7 +193,7 @@ impl Error {
             Self::StreamerAway { .. } => (409, "streamer-away", "The streamer is away", Some(2)),
             Self::Full { .. } => (503, "full", "The stream is full", Some(5)),
             Self::Busy { .. } => (503, "busy", "Not available at the moment", Some(5)),
-            Self::NotAcceptable { .. } => (422, "not-acceptable", "Offer not acceptable", None),
+            Self::NotAcceptable { .. } => (422, "not-acceptable", "Not acceptable", None),
             Self::Forbidden { .. } => (403, "forbidden", "Forbidden", None),
             Self::NoAnswer { .. } => (504, "no-answer", "The streamer does not answer", Some(2)),
             Self::SignalingUnreachable { .. } => (

@@ -49,6 +49,7 @@ codes! {
     BAD_EXTENSION = 420 "Bad Extension";
     INTERVAL_TOO_BRIEF = 423 "Interval Too Brief";
     TEMPORARILY_UNAVAILABLE = 480 "Temporarily Unavailable";
+    BAD_INFO_PACKAGE = 469 "Bad Info Package";
     CALL_DOES_NOT_EXIST = 481 "Call/Transaction Does Not Exist";
     LOOP_DETECTED = 482 "Loop Detected";
     TOO_MANY_HOPS = 483 "Too Many Hops";

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::codec::Codec;
-use crate::offer::Plan;
+use crate::offer::{Plan, Trickled};
 
 /// One browser's connection. Numbers are chosen by whoever opens it and never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,6 +104,10 @@ pub trait Engine: Send + Sync {
     /// Why it could not be made, in one line.
     fn open(&self, viewer: ViewerId, plan: &Plan, events: Events) -> Result<String, String>;
 
+    /// Tells a viewer's connection, while it is made or after, of another place where its peer may be
+    /// reached. May block; an unknown viewer or m-line has no use for it.
+    fn add_candidate(&self, viewer: ViewerId, candidate: &Trickled);
+
     /// Gives a connected viewer a frame of any output of its codec; stamps must go forward. Never
     /// blocks; unknown viewers take everything.
     fn send(&self, viewer: ViewerId, frame: &Frame) -> Delivery;
@@ -153,6 +157,7 @@ pub(crate) mod fake {
         pub(crate) silence: HashMap<ViewerId, Duration>,
         pub(crate) lossy: HashSet<ViewerId>,
         pub(crate) lines: HashMap<ViewerId, Line>,
+        pub(crate) candidates: Vec<(ViewerId, Trickled)>,
         pub(crate) refuse: Option<String>,
     }
 
@@ -181,6 +186,11 @@ pub(crate) mod fake {
             }
             state.open.insert(viewer, events);
             Ok(plan.sdp.replace("a=recvonly", "a=sendonly"))
+        }
+
+        fn add_candidate(&self, viewer: ViewerId, candidate: &Trickled) {
+            let mut state = self.state.lock().unwrap();
+            state.candidates.push((viewer, candidate.clone()));
         }
 
         fn send(&self, viewer: ViewerId, frame: &Frame) -> Delivery {

@@ -358,6 +358,15 @@ impl Fanout {
         }
     }
 
+    /// Removes a viewer from the outputs of the picture; sound goes on.
+    pub fn leave_picture(&self, viewer: ViewerId) {
+        let mut state = self.lock();
+        let pictures = state.outputs.values_mut().filter(|o| o.is_picture());
+        for output in pictures {
+            output.viewers.retain(|member| member.viewer != viewer);
+        }
+    }
+
     /// A viewer lost its picture.
     pub fn want_keyframe(&self, now: Duration, output: &str) -> Keyframe {
         match self.lock().outputs.get_mut(output) {

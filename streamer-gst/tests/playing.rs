@@ -4,7 +4,7 @@
 
 mod peer;
 
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use peer::{PICTURE, Peer, SOUND, Streamer};
 use streamer_gst::media::{Config, Media, Refusal, StreamImage, StreamState};
@@ -33,6 +33,24 @@ fn picture_and_sound_arrive_and_one_encoder_serves_two_viewers() {
     assert!(!streamer.has_gone(first));
     streamer.stop();
     assert_eq!(streamer.media.state()["viewers"], 0);
+}
+
+#[test]
+fn the_clock_tells_how_old_a_picture_is_to_every_viewer() {
+    let mut streamer = Streamer::start(&[("demo", &both())]);
+    streamer.stream("demo", StreamState::Live);
+    for _ in 0..2 {
+        let (_, peer) = streamer.play("demo");
+        let packets = peer.receive(30, 0);
+        let last = packets.iter().rfind(|packet| packet.video).unwrap();
+        let clock = streamer.media.clock();
+        let ticks = clock.rtp.wrapping_sub(last.timestamp);
+        let age = f64::from(ticks) / f64::from(clock.rate);
+        assert!(age < 2.0, "{age} s");
+        let wall = UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+        assert!(wall.abs_diff(clock.wall) < 2_000);
+    }
+    streamer.stop();
 }
 
 #[test]

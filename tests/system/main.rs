@@ -31,4 +31,5 @@ mod restart;
 mod selftest;
 mod sources;
 mod swap;
+mod trickle;
 mod wire;

@@ -5,6 +5,7 @@
 
 mod directory;
 mod images;
+mod informing;
 mod role;
 mod table;
 
@@ -19,6 +20,7 @@ use tokio::time;
 use crate::error::Error;
 
 pub(crate) use directory::Snapshot;
+pub(crate) use informing::{FRAGMENT, Info};
 pub(crate) use role::{Addresses, CallRole};
 
 /// Room for one command and one guard's permit of each of the 512 connections, twice over.
@@ -61,6 +63,8 @@ pub(crate) struct Answer {
 pub(crate) struct SessionInfo {
     /// Time since the answer.
     pub(crate) age: Duration,
+    /// The rung that was chosen: `auto`, `audio` or a name.
+    pub(crate) rung: String,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -83,6 +87,13 @@ pub(crate) enum Command {
         stream: String,
         secret: String,
         reply: Reply<SessionInfo>,
+    },
+    /// Tell the streamer something about a session.
+    Inform {
+        stream: String,
+        secret: String,
+        info: Info,
+        reply: Reply<()>,
     },
     /// End a session.
     End {
@@ -164,6 +175,26 @@ impl Calls {
         })
         .await?;
         wait(answered, REPLY_LIMIT).await
+    }
+
+    /// Tells the streamer something about a session, and waits until it has taken it.
+    pub(crate) async fn inform(&self, stream: &str, secret: &str, info: Info) -> Result<(), Error> {
+        let (reply, answered) = oneshot::channel();
+        self.send(Command::Inform {
+            stream: stream.to_owned(),
+            secret: secret.to_owned(),
+            info,
+            reply,
+        })
+        .await?;
+        match wait(answered, NETWORK_LIMIT).await {
+            // The call may have ended meanwhile: then that is what there is to say.
+            Err(Error::Unavailable) => {
+                self.session(stream, secret).await?;
+                Err(Error::Unavailable)
+            }
+            told => told,
+        }
     }
 
     /// Ends a session; one that is over already counts as ended.

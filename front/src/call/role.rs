@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use super::directory::{Ask, Directory, Snapshot};
 use super::images::Images;
 use super::table::{Call, Hands, SDP, State};
-use super::{Accepted, CallKey, Command, Gauges, Reply, SessionInfo};
+use super::{Accepted, CallKey, Command, Gauges, Info, Reply, SessionInfo};
 use crate::error::Error;
 
 /// What we understand, for Allow.
@@ -43,6 +43,8 @@ pub(crate) struct Addresses {
 enum Purpose {
     /// INVITE or BYE of a call.
     Call(CallKey),
+    /// INFO within a call.
+    Info(CallKey),
     /// A page of the directory; `poll` tells it from earlier polls.
     Directory { poll: u64 },
     /// The picture of this stream.
@@ -125,6 +127,12 @@ impl Role for CallRole {
                 // Who asked may have gone: nothing to clean up.
                 let _ = reply.send(result);
             }
+            Command::Inform {
+                stream,
+                secret,
+                info,
+                reply,
+            } => self.inform(now, &stream, &secret, info, reply, endpoint),
             Command::End {
                 stream,
                 secret,
@@ -269,6 +277,59 @@ impl CallRole {
         self.moved = true;
     }
 
+    fn inform(
+        &mut self,
+        now: Instant,
+        stream: &str,
+        secret: &str,
+        info: Info,
+        reply: Reply<()>,
+        endpoint: &mut Endpoint,
+    ) {
+        let key = match self.session(stream, secret) {
+            Ok(key) => key,
+            Err(error) => {
+                // Who asked may have gone: nothing was begun.
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        let signaling = self.addresses.signaling;
+        let mut hands = Hands {
+            now,
+            endpoint,
+            signaling,
+        };
+        if let Some(call) = self.calls.get_mut(&key) {
+            let info = call.inform(&mut hands, info, reply);
+            self.requests
+                .extend(info.map(|id| (id, Purpose::Info(key))));
+        }
+    }
+
+    /// An INFO was answered, or given up.
+    fn handle_informed(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        id: ClientId,
+        answer: Option<&Response>,
+        endpoint: &mut Endpoint,
+    ) {
+        self.requests.remove(&id);
+        let signaling = self.addresses.signaling;
+        let mut hands = Hands {
+            now,
+            endpoint,
+            signaling,
+        };
+        if let Some(call) = self.calls.get_mut(&key) {
+            let info = call.handle_informed(&mut hands, id, answer);
+            self.requests
+                .extend(info.map(|id| (id, Purpose::Info(key))));
+        }
+    }
+
     fn handle_request(
         &mut self,
         now: Instant,
@@ -356,6 +417,9 @@ impl CallRole {
                 }
                 self.remember(key);
             }
+            Some(&Purpose::Info(key)) if last => {
+                self.handle_informed(now, key, id, Some(response), endpoint);
+            }
             Some(&Purpose::Directory { poll }) if last => {
                 self.requests.remove(&id);
                 if poll != self.polls {
@@ -412,6 +476,7 @@ impl CallRole {
                 }
                 self.remember(key);
             }
+            Some(&Purpose::Info(key)) => self.handle_informed(now, key, id, None, endpoint),
             Some(Purpose::Directory { .. }) => {
                 // The directory has noticed the silence long ago.
                 self.requests.remove(&id);
@@ -454,8 +519,11 @@ impl CallRole {
 
     fn look_at(&self, now: Instant, key: CallKey) -> Result<SessionInfo, Error> {
         match self.calls.get(&key).map(|call| &call.state) {
-            Some(State::Established { since, .. }) => Ok(SessionInfo {
+            Some(State::Established {
+                since, informing, ..
+            }) => Ok(SessionInfo {
                 age: now.saturating_duration_since(*since),
+                rung: informing.rung().to_owned(),
             }),
             Some(State::Ending { reason, .. } | State::Ended { reason, .. }) => {
                 let reason = reason.clone();

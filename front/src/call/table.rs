@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sip::{ClientId, Dialog, Endpoint, Method, Name, Reason, Request, Response, StatusCode};
 
+use super::informing::{Info, Informing, result_of};
 use super::{Accepted, Reply};
 use crate::error::Error;
 use crate::secret::secret;
@@ -42,6 +43,7 @@ pub(super) enum State {
         dialog: Box<Dialog>,
         ack: Box<Request>,
         since: Instant,
+        informing: Informing,
     },
     /// Our BYE is on its way.
     Ending {
@@ -217,6 +219,48 @@ impl Call {
         }
     }
 
+    /// Passes on what a browser tells. Returns the transaction of an INFO that it led to.
+    pub(super) fn inform(
+        &mut self,
+        hands: &mut Hands<'_>,
+        info: Info,
+        reply: Reply<()>,
+    ) -> Option<ClientId> {
+        let error = match &mut self.state {
+            State::Established {
+                dialog, informing, ..
+            } => return informing.push(hands, dialog, info, reply),
+            State::Ending { reason, .. } | State::Ended { reason, .. } => Error::Ended {
+                reason: reason.clone(),
+            },
+            State::Inviting { .. } | State::Cancelling => Error::NoSuchSession,
+        };
+        // Who asked may have gone: nothing was begun.
+        let _ = reply.send(Err(error));
+        None
+    }
+
+    /// The final answer to an INFO, or none in its time. Returns the transaction of the next one.
+    pub(super) fn handle_informed(
+        &mut self,
+        hands: &mut Hands<'_>,
+        id: ClientId,
+        answer: Option<&Response>,
+    ) -> Option<ClientId> {
+        let result = match answer {
+            Some(response) => result_of(response, &self.stream),
+            None => Err(Error::NoAnswer {
+                stream: self.stream.clone(),
+            }),
+        };
+        match &mut self.state {
+            State::Established {
+                dialog, informing, ..
+            } => informing.handle_answer(hands, dialog, id, result),
+            _ => None,
+        }
+    }
+
     fn handle_success(&mut self, hands: &mut Hands<'_>, response: &Response) -> Option<ClientId> {
         let known = match &self.state {
             State::Established { ack, .. } | State::Ending { ack, .. } => Some(ack),
@@ -254,7 +298,12 @@ impl Call {
             return Some(bye);
         }
         let since = hands.now;
-        let established = State::Established { dialog, ack, since };
+        let established = State::Established {
+            dialog,
+            ack,
+            since,
+            informing: Informing::default(),
+        };
         let old = std::mem::replace(&mut self.state, established);
         let State::Inviting { reply, .. } = old else {
             return None;

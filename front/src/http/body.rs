@@ -9,10 +9,14 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time;
 
+use crate::call::FRAGMENT;
 use crate::error::Error;
 
 /// Largest SDP (design section 7).
 pub(super) const SDP_BYTES: usize = 128 * 1024;
+/// Largest body of the candidates that come after an offer: what SIP takes besides SDP (design
+/// section 7), less its head.
+const FRAGMENT_BYTES: usize = 12 * 1024;
 /// Largest JSON body: an SDP with its line ends escaped, and a little around it.
 const JSON_BYTES: usize = SDP_BYTES + 32 * 1024;
 /// A body must be whole after this long (design section 7).
@@ -31,6 +35,12 @@ pub(super) async fn sdp(headers: &HeaderMap, body: Body) -> Result<Bytes, Error>
         });
     }
     Ok(sdp)
+}
+
+/// The body as candidates that come after an offer (RFC 8840 section 9).
+pub(super) async fn fragment(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+    typed(headers, FRAGMENT)?;
+    read(body, FRAGMENT_BYTES).await
 }
 
 /// The body as JSON of type `T`.

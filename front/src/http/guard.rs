@@ -19,7 +19,8 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("Location, ETag, Link, Ret
 /// What a page of a listed origin may send.
 const ALLOWED_HEADERS: HeaderValue =
     HeaderValue::from_static("Authorization, Content-Type, If-Match");
-const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
+const ALLOWED_METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
 
 /// How long a browser may rely on what it was told about a listed origin, in seconds.
 const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("600");

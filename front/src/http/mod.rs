@@ -83,9 +83,11 @@ pub(crate) fn router(web: Web) -> Router {
         .route(
             "/whep/{stream}/{session}",
             get(whep::session)
+                .patch(whep::trickle)
                 .delete(whep::end)
                 .options(whep::session_options),
         )
+        .route("/whep/{stream}/{session}/rung", post(whep::choose))
         .fallback(|| async { Error::NoSuchPage })
         .method_not_allowed_fallback(|| async { Error::MethodNotAllowed })
         .layer(middleware::from_fn_with_state(web.clone(), guard::guard))
@@ -150,9 +152,13 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
 }
 
 /// Names are those of files: `[A-Za-z0-9_-]{1,64}` (design section 5).
-fn known_as_name(stream: &str) -> Result<(), Error> {
+fn is_name(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if (1..=64).contains(&stream.len()) && stream.bytes().all(good) {
+    (1..=64).contains(&text.len()) && text.bytes().all(good)
+}
+
+fn known_as_name(stream: &str) -> Result<(), Error> {
+    if is_name(stream) {
         return Ok(());
     }
     Err(Error::NoSuchStream {

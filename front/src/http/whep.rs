@@ -1,6 +1,7 @@
 //! WHEP (draft-ietf-wish-whep-03): an offer in one POST, a session to look at and to delete.
 //!
-//! No trickle ICE and no restart yet, so PATCH is 405 as the draft asks, and no ETag is given.
+//! PATCH brings candidates that the browser found after its offer. A restart of ICE is refused with
+//! 422, so there is but one ICE session for each URL and no ETag to tell it by.
 
 use axum::Extension;
 use axum::body::Body;
@@ -11,7 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::listener::Delivery;
-use super::{SessionPath, StreamName, Web, body};
+use super::{SessionPath, StreamName, Web, body, is_name};
+use crate::call::{FRAGMENT, Info};
 use crate::error::Error;
 use crate::users::viewer_name;
 
@@ -73,7 +75,11 @@ pub(super) async fn endpoint_options(StreamName(_): StreamName) -> Response {
 
 /// `OPTIONS /whep/{stream}/{session}`.
 pub(super) async fn session_options() -> Response {
-    ([(header::ALLOW, "GET, HEAD, DELETE, OPTIONS")], "").into_response()
+    let headers = [
+        (header::HeaderName::from_static("accept-patch"), FRAGMENT),
+        (header::ALLOW, "GET, HEAD, PATCH, DELETE, OPTIONS"),
+    ];
+    (headers, "").into_response()
 }
 
 /// `GET /whep/{stream}/{session}`: 200 while it lives, 410 with the reason for a minute after.
@@ -82,11 +88,63 @@ pub(super) async fn session(
     path: SessionPath,
 ) -> Result<Json<Value>, Error> {
     let session = web.calls.session(&path.stream, &path.secret).await?;
+    // Without the list the session lives all the same.
+    let list = web.calls.streams().await.ok();
+    let entry = list.as_ref().and_then(|list| list.stream(&path.stream));
     Ok(Json(json!({
         "state": "established",
         "stream": path.stream,
         "seconds": session.age.as_secs(),
+        "rung": session.rung,
+        "rungs": entry.map(|entry| &entry["rungs"]),
     })))
+}
+
+/// `PATCH /whep/{stream}/{session}`: 204 when the streamer has taken the candidates. If-Match is not
+/// looked at: there is no ETag, and clients send what they like (`*`, in MediaMTX's reader).
+pub(super) async fn trickle(
+    State(web): State<Web>,
+    path: SessionPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let fragment = match body::fragment(&headers, body).await {
+        Err(error @ Error::WrongType { .. }) => {
+            // RFC 5789 section 2.2.
+            let accept = [(header::HeaderName::from_static("accept-patch"), FRAGMENT)];
+            return Ok((accept, error).into_response());
+        }
+        read => read?,
+    };
+    web.calls
+        .inform(&path.stream, &path.secret, Info::Candidates(fragment))
+        .await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Body of the choice of a rung.
+#[derive(Debug, Deserialize)]
+pub(super) struct Choice {
+    /// `auto`, `audio` or the name of one of the stream's rungs.
+    rung: String,
+}
+
+/// `POST /whep/{stream}/{session}/rung`: 204 when the streamer has taken the choice.
+pub(super) async fn choose(
+    State(web): State<Web>,
+    path: SessionPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Error> {
+    let Choice { rung } = body::json(&headers, body).await?;
+    if !is_name(&rung) {
+        return Err(Error::BadRequest {
+            why: "the rung is auto, audio or one of the stream's rungs".to_owned(),
+        });
+    }
+    let info = Info::Rung(rung);
+    web.calls.inform(&path.stream, &path.secret, info).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `DELETE /whep/{stream}/{session}`: ends the call.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use front::{Config, Limits};
 use serde_json::{Value, json};
+use sip::Name;
 use tokio::io::AsyncReadExt;
 use tokio::time;
 
@@ -46,6 +47,67 @@ async fn an_offer_becomes_a_call_and_its_answer_a_session_until_deleted() {
         front.http.send("DELETE", &session, &[], "").await.status,
         200
     );
+}
+
+#[tokio::test]
+async fn candidates_that_come_later_become_info_within_the_call() {
+    let mut front = Front::start().await;
+    let session = front.session().await;
+    let ack = front.fake.heard("ACK").await;
+    let kind = ("Content-Type", "application/trickle-ice-sdpfrag");
+    let fragment = "a=ice-ufrag:abcd\r\na=candidate:1 1 UDP 1 192.0.2.1 9 typ host\r\n";
+    for number in 2..4 {
+        // Whatever a client takes for an ETag.
+        let headers = [kind, ("If-Match", "\"generation\"")];
+        let patch = front.http.send("PATCH", &session, &headers, fragment).await;
+        assert_eq!((patch.status, patch.text().as_str()), (204, ""));
+        let info = front.fake.heard("INFO").await;
+        assert_eq!(info.call_id(), ack.call_id());
+        assert_eq!(info.cseq().number, number);
+        assert_eq!(info.headers.get(Name::InfoPackage), Some("trickle-ice"));
+        assert_eq!(info.content_type().as_deref(), Some(kind.1));
+        assert_eq!(info.body, fragment);
+    }
+    let large = "a".repeat(64 * 1024);
+    let foreign = session.replace("/test/", "/other/");
+    for (path, body, status) in [
+        (session.as_str(), large.as_str(), 413),
+        (foreign.as_str(), fragment, 404),
+    ] {
+        let patch = front.http.send("PATCH", path, &[kind], body).await;
+        assert_eq!(patch.status, status);
+    }
+    front.http.send("DELETE", &session, &[], "").await;
+    let late = front.http.send("PATCH", &session, &[kind], fragment).await;
+    assert_eq!((late.status, late.problem().as_str()), (410, "ended"));
+}
+
+#[tokio::test]
+async fn a_rung_is_chosen_within_the_call() {
+    let mut front = Front::start().await;
+    let session = front.session().await;
+    let path = format!("{session}/rung");
+    assert_eq!(front.http.get(&session).await.json()["rung"], "auto");
+    let chosen = front.http.json(&path, &json!({"rung": "video_low"})).await;
+    assert_eq!((chosen.status, chosen.text().as_str()), (204, ""));
+    let info = front.fake.heard("INFO").await;
+    assert_eq!(info.headers.get(Name::InfoPackage), None);
+    assert_eq!(info.content_type().as_deref(), Some("application/json"));
+    assert_eq!(info.body, "{\"rung\":\"video_low\"}");
+    let seen = front.http.get(&session).await.json();
+    assert_eq!(
+        (&seen["rung"], &seen["rungs"]),
+        (&json!("video_low"), &json!([]))
+    );
+    for (body, status) in [
+        (json!({"rung": "no name"}), 400),
+        (json!({"rung": 1}), 400),
+        (json!({}), 400),
+    ] {
+        assert_eq!(front.http.json(&path, &body).await.status, status, "{body}");
+    }
+    assert_eq!(front.http.get(&path).await.status, 405);
+    assert_eq!(front.fake.count("INFO"), 0);
 }
 
 #[tokio::test]

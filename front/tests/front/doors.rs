@@ -167,12 +167,23 @@ async fn whep_says_what_it_takes() {
     let head = front.http.send("HEAD", "/whep/test", &[], "").await;
     assert_eq!(head.status, 200);
     assert_eq!(head.header("content-type"), Some("application/sdp"));
-    // No trickle ICE: the draft wants 405, and clients then send all candidates at once.
     let path = "/whep/test/0123456789abcdef0123456789abcdef";
+    let options = front.http.send("OPTIONS", path, &[], "").await;
+    let fragment = "application/trickle-ice-sdpfrag";
+    assert_eq!(options.header("accept-patch"), Some(fragment));
+    assert!(options.header("allow").unwrap().contains("PATCH, DELETE"));
     let patch = front.http.send("PATCH", path, &[], "").await;
-    assert_eq!(patch.status, 405);
-    assert_eq!(patch.problem(), "method-not-allowed");
-    assert!(patch.header("allow").unwrap().contains("DELETE"));
+    assert_eq!(
+        (patch.status, patch.problem().as_str()),
+        (415, "wrong-type")
+    );
+    assert_eq!(patch.header("accept-patch"), Some(fragment));
+    let put = front.http.send("PUT", path, &[], "").await;
+    assert_eq!(
+        (put.status, put.problem().as_str()),
+        (405, "method-not-allowed")
+    );
+    assert!(put.header("allow").unwrap().contains("DELETE"));
 }
 
 #[tokio::test]

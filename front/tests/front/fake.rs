@@ -184,6 +184,10 @@ impl Role for Far {
                         endpoint.respond(now, id, refusal);
                     }
                     (Method::Invite, _) => self.pending.push((id, request)),
+                    (Method::Info, _) => {
+                        let ok = Response::to_request(&request, StatusCode::OK);
+                        endpoint.respond(now, id, ok);
+                    }
                     (Method::Options, _) => endpoint.respond(now, id, self.options(&request)),
                     _ => {
                         self.calls

@@ -86,6 +86,8 @@ names! {
     ProxyAuthenticate = "Proxy-Authenticate";
     Authorization = "Authorization";
     ProxyAuthorization = "Proxy-Authorization";
+    InfoPackage = "Info-Package";
+    RecvInfo = "Recv-Info";
 }
 
 impl PartialEq for Name {

@@ -6,6 +6,7 @@ use sip::{
     Dialog, Endpoint, Method, Name, NameAddr, Reason, Request, Response, ServerId, StatusCode, Uri,
 };
 
+use super::informing::PACKAGE;
 use super::{ALLOW, Agent, Call, State};
 use crate::engine::ViewerId;
 use crate::media::Refusal;
@@ -41,6 +42,8 @@ impl Agent {
             stream,
             viewer,
             caller,
+            offer: request.body.clone(),
+            trickled: Vec::new(),
             state: State::Opening { invite: id },
         };
         self.calls.insert(request.call_id().to_owned(), call);
@@ -142,6 +145,8 @@ impl Agent {
                 let contact = NameAddr::new(Uri::at(Some(&call.stream), self.settings.contact));
                 answer.headers.push(Name::Contact, &contact.to_string());
                 answer.headers.push(Name::Allow, ALLOW);
+                answer.headers.push(Name::Supported, PACKAGE);
+                answer.headers.push(Name::RecvInfo, PACKAGE);
                 answer.set_body("application/sdp", sdp.into());
                 let dialog = Dialog::uas(&request, &tag);
                 call.state = State::Accepted { invite, dialog };
@@ -323,9 +328,11 @@ fn bye(dialog: &mut Dialog, reason: &Reason) -> Request {
 }
 
 /// How SIP puts a refusal, and after how many seconds another try makes sense.
-fn status_of(refusal: &Refusal) -> (StatusCode, Option<&'static str>) {
+pub(super) fn status_of(refusal: &Refusal) -> (StatusCode, Option<&'static str>) {
     match refusal {
-        Refusal::BadOffer(_) | Refusal::NoCommonCodec(_) => (StatusCode::NOT_ACCEPTABLE_HERE, None),
+        Refusal::BadOffer(_) | Refusal::NoCommonCodec(_) | Refusal::NoSuchRung(_) => {
+            (StatusCode::NOT_ACCEPTABLE_HERE, None)
+        }
         Refusal::Full(_) => (StatusCode::BUSY_HERE, Some("5")),
         Refusal::NoSuchStream(_) => (StatusCode::NOT_FOUND, None),
         Refusal::NotRunning(_) => (StatusCode::SERVICE_UNAVAILABLE, Some("2")),

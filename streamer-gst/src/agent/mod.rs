@@ -2,6 +2,7 @@
 //! or when the media says so. Media is behind a trait; nothing here knows GStreamer.
 
 mod calls;
+mod informing;
 mod leases;
 mod questions;
 mod reach;
@@ -9,7 +10,7 @@ mod registration;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,11 +26,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::engine::ViewerId;
 use crate::media::{Media, MediaEvent, Refusal};
+use crate::offer::Trickled;
 use reach::Reach;
 use registration::Registration;
 
 /// Methods that we answer.
-const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS";
+const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO";
 
 /// What the rest of the streamer tells the agent.
 #[derive(Debug)]
@@ -90,6 +92,8 @@ pub struct Agent {
     farewells: HashSet<ClientId>,
     /// OPTIONS that wait for a picture, by stream.
     pictures: HashMap<String, Vec<ServerId>>,
+    /// INFO that chooses a rung, by viewer, in the order they came.
+    choices: HashMap<ViewerId, VecDeque<ServerId>>,
     ending: bool,
     shown: watch::Sender<Shown>,
 }
@@ -98,6 +102,10 @@ struct Call {
     stream: String,
     viewer: ViewerId,
     caller: String,
+    /// As it came: candidates that come later must be of the same connection.
+    offer: Bytes,
+    /// Those that came.
+    trickled: Vec<Trickled>,
     state: State,
 }
 
@@ -141,6 +149,7 @@ impl Agent {
             registering: HashMap::new(),
             farewells: HashSet::new(),
             pictures: HashMap::new(),
+            choices: HashMap::new(),
             ending: false,
             shown,
         };
@@ -188,6 +197,7 @@ impl Agent {
         match request.method {
             Method::Invite => self.handle_invite(now, id, request, endpoint),
             Method::Bye => self.handle_bye(now, id, request, endpoint),
+            Method::Info => self.handle_info(now, id, request, endpoint),
             Method::Options => self.handle_options(now, id, request, endpoint),
             _ => {
                 let mut answer = Response::to_request(request, StatusCode::METHOD_NOT_ALLOWED);
@@ -264,6 +274,9 @@ impl Role for Agent {
                     let reason = Reason::new(480, &reason);
                     self.hang_up(now, &call_id, &reason, endpoint);
                 }
+            }
+            Command::Media(MediaEvent::Chosen { viewer, result }) => {
+                self.handle_chosen(now, viewer, &result, endpoint);
             }
             Command::Media(MediaEvent::Changed { stream }) => {
                 self.adopt_streams(now, endpoint);

@@ -3,10 +3,19 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use serde::Serialize;
 use sip::{Endpoint, Name, Request, Response, ServerId, StatusCode};
 
 use super::{ALLOW, Agent};
-use crate::media::Refusal;
+use crate::media::{Clock, Refusal, StreamInfo};
+
+/// What a stream tells as JSON.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    info: StreamInfo,
+    clock: Clock,
+}
 
 impl Agent {
     pub(super) fn handle_options(
@@ -50,7 +59,8 @@ impl Agent {
         }
         let mut answer = with_abilities(Response::to_request(request, StatusCode::OK));
         if wants("application/json") {
-            if let Ok(body) = serde_json::to_vec(&info) {
+            let clock = self.media.clock();
+            if let Ok(body) = serde_json::to_vec(&Told { info, clock }) {
                 answer.set_body("application/json", body.into());
             }
         }

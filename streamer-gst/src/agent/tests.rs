@@ -1,6 +1,7 @@
 //! The agent against a signaling server and a caller made of bare endpoints, under a virtual
 //! clock and with a fake media.
 
+mod informing;
 mod leases;
 mod users;
 
@@ -12,7 +13,7 @@ use sip::{NameAddr, Uri};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::media::{StreamImage, StreamInfo, StreamState};
+use crate::media::{Clock, StreamImage, StreamInfo, StreamState, Wish};
 
 /// Media that notes what it is asked; the test gives the events.
 #[derive(Default)]
@@ -41,12 +42,29 @@ impl Media for Fake {
         self.note(format!("open {stream} {viewer}"));
     }
 
+    fn add_candidate(&self, viewer: ViewerId, trickled: Trickled) {
+        let at = trickled.candidate.address;
+        self.note(format!("candidate {viewer} {at}"));
+    }
+
+    fn choose(&self, viewer: ViewerId, wish: Wish) {
+        self.note(format!("choose {viewer} {wish:?}"));
+    }
+
     fn close(&self, viewer: ViewerId, reason: &str) {
         self.note(format!("close {viewer} {reason}"));
     }
 
     fn image(&self, _: &str) -> oneshot::Receiver<Result<Bytes, Refusal>> {
         oneshot::channel().1
+    }
+
+    fn clock(&self) -> Clock {
+        Clock {
+            rtp: 7,
+            rate: 90_000,
+            wall: 8,
+        }
     }
 
     fn state(&self) -> serde_json::Value {
@@ -222,7 +240,12 @@ impl Link {
 
     /// A call set up and acknowledged; the caller's view of it.
     fn call(&mut self) -> Dialog {
-        let invite = self.invite("test");
+        self.call_with("v=0\r\n")
+    }
+
+    fn call_with(&mut self, offer: &str) -> Dialog {
+        let mut invite = self.invite("test");
+        invite.set_body("application/sdp", Bytes::from(offer.to_owned()));
         self.send(invite.clone());
         let viewer = ViewerId(self.agent.last_viewer);
         self.event(MediaEvent::Answered {
@@ -380,6 +403,10 @@ fn a_stream_answers_questions_about_itself() {
     link.send(ask);
     let info: serde_json::Value = serde_json::from_slice(&link.response().body).unwrap();
     assert_eq!(info["name"], "test");
+    assert_eq!(
+        info["clock"],
+        serde_json::json!({"rtp": 7, "rate": 90_000, "wall": 8})
+    );
     picture.headers.push(Name::Accept, "image/jpeg");
     link.send(picture.clone());
     assert_eq!(link.painter.try_recv().unwrap(), "test");

@@ -69,6 +69,8 @@ fn begin() -> Result<(), glib::Error> {
 pub struct Timeline {
     clock: gst::Clock,
     epoch: gst::ClockTime,
+    /// RTP time of the epoch, the same for all viewers: so that it can be told once for all.
+    rtp_offset: u32,
 }
 
 impl Timeline {
@@ -82,7 +84,18 @@ impl Timeline {
         gstrsrtp::plugin_register_static().map_err(|e| format!("rtpgccbwe: {e}"))?;
         let clock = gst::SystemClock::obtain();
         let epoch = clock.time();
-        Ok(Self { clock, epoch })
+        Ok(Self {
+            clock,
+            epoch,
+            rtp_offset: glib::random_int(),
+        })
+    }
+
+    /// The RTP time stamp, of a clock of so many Hz, that a frame of this moment bears.
+    pub fn rtp(&self, at: Duration, rate: u32) -> u32 {
+        let ticks = at.as_nanos() * u128::from(rate) / 1_000_000_000;
+        // It counts modulo 2^32 (RFC 3550 section 5.1).
+        self.rtp_offset.wrapping_add(ticks as u32)
     }
 
     /// Time since the epoch, monotonic.

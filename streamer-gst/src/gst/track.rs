@@ -8,7 +8,7 @@ use super::estimator::Estimator;
 use super::extension::extend;
 use super::feeder::{Input, open, source_pad};
 use super::watch::watch_keyframe_requests;
-use super::{element, frame_caps};
+use super::{Timeline, element, frame_caps};
 use crate::codec::Codec;
 use crate::engine::{Events, ViewerId};
 use crate::offer::{TRANSPORT_CC, Track};
@@ -22,6 +22,7 @@ pub(super) fn add_track(
     id: ViewerId,
     webrtc: &gst::Element,
     track: &Track,
+    timeline: &Timeline,
     estimator: Option<&Estimator>,
     events: &Events,
 ) -> Result<(Input, gst_webrtc::WebRTCRTPTransceiver), String> {
@@ -59,6 +60,7 @@ pub(super) fn add_track(
     let payloader = payloader(track.codec)?;
     payloader.set_property("pt", u32::from(track.payload));
     payloader.set_property("ssrc", ssrc);
+    payloader.set_property("timestamp-offset", timeline.rtp_offset);
     if let (Some(id), Some(estimator)) = (track.transport_cc, estimator) {
         let unanswered = estimator.unanswered();
         extend(&payloader, id, move || unanswered.ask());

@@ -24,7 +24,7 @@ use super::watch::{Heard, reports_loss, watch_bus, watch_connection, watch_trans
 use super::{Timeline, element};
 use crate::codec::Codec;
 use crate::engine::{Delivery, Engine, Events, Frame, Line, Needs, ViewerId};
-use crate::offer::{Candidate, HashFunction, Offer, Plan};
+use crate::offer::{Candidate, HashFunction, Offer, Places, Plan, Trickled};
 
 /// A promise of webrtcbin may never be kept: those of one negotiation are given this long
 /// together, since a busy machine may need it for a single one.
@@ -57,6 +57,8 @@ struct Viewer {
     heard: Arc<Heard>,
     /// Measures the line, where that is of use.
     estimator: Option<Estimator>,
+    /// Where candidates go that come after the offer.
+    places: Places,
 }
 
 impl WebRtcEngine {
@@ -168,6 +170,7 @@ impl WebRtcEngine {
             feeder: None,
             heard: Heard::new(),
             estimator,
+            places: plan.places(),
         };
         watch_bus(&viewer.pipeline, id, events);
         watch_transport(&viewer.pipeline, id, &viewer.heard, events);
@@ -224,6 +227,7 @@ impl WebRtcEngine {
                 id,
                 &webrtc,
                 track,
+                &self.timeline,
                 viewer.estimator.as_ref(),
                 events,
             )?;
@@ -278,6 +282,20 @@ impl Engine for WebRtcEngine {
         drop(viewers);
         drop(replaced);
         Ok(answer)
+    }
+
+    fn add_candidate(&self, viewer: ViewerId, trickled: &Trickled) {
+        let viewers = self.viewers.read().unwrap_or_else(PoisonError::into_inner);
+        let viewer = viewers.get(&viewer).cloned();
+        drop(viewers);
+        let Some(viewer) = viewer else {
+            return;
+        };
+        if let Some(section) = viewer.places.find(trickled.mid.as_deref()) {
+            let candidate = format!("candidate:{}", trickled.candidate.to_sdp());
+            let webrtc = &viewer.webrtc;
+            webrtc.emit_by_name::<()>("add-ice-candidate", &[&section, &candidate]);
+        }
     }
 
     fn send(&self, viewer: ViewerId, frame: &Frame) -> Delivery {

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::codec::Codec;
 use crate::description::{self, Parameters};
 use crate::engine::ViewerId;
-use crate::offer;
+use crate::offer::{self, Trickled};
 
 pub use runtime::{MediaHandle, start};
 
@@ -92,6 +92,9 @@ pub enum Refusal {
     /// There is no such stream (SIP 404).
     #[error("there is no stream {0}")]
     NoSuchStream(String),
+    /// The viewer wishes for what the stream has not (SIP 488).
+    #[error("{0}")]
+    NoSuchRung(String),
     /// The stream does not run now (SIP 503).
     #[error("{0}")]
     NotRunning(String),
@@ -108,6 +111,18 @@ impl From<offer::Error> for Refusal {
             offer::Error::NoCommonCodec(_) => Self::NoCommonCodec(text),
         }
     }
+}
+
+/// What a viewer wishes to see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// The rung that its line carries.
+    #[default]
+    Auto,
+    /// The rung of this name, whatever the line carries.
+    Rung(String),
+    /// No picture, only sound.
+    Audio,
 }
 
 /// What a stream is doing.
@@ -171,6 +186,17 @@ pub struct StreamInfo {
     pub capacity: usize,
 }
 
+/// What pictures' RTP time stamps mean: how old a frame is that bears one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Clock {
+    /// The stamp of a frame of now, the same for all viewers; counts modulo 2^32.
+    pub rtp: u32,
+    /// By how much it rises in a second.
+    pub rate: u32,
+    /// Now, in milliseconds since 1970 (UTC).
+    pub wall: u64,
+}
+
 /// What the media half reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
@@ -189,6 +215,13 @@ pub enum MediaEvent {
         /// Why, for people.
         reason: String,
     },
+    /// The result of [`Media::choose`]; always comes, in the order of the calls.
+    Chosen {
+        /// Which viewer.
+        viewer: ViewerId,
+        /// Whether it gets what it wishes.
+        result: Result<(), Refusal>,
+    },
     /// Something of what [`Media::streams`] shows of a stream changed.
     Changed {
         /// Its name.
@@ -204,11 +237,20 @@ pub trait Media: Send + Sync {
     /// Makes a viewer for an offer; [`MediaEvent::Answered`] follows within 15 seconds.
     fn open(&self, stream: &str, viewer: ViewerId, offer: Bytes);
 
+    /// Tells a viewer that was answered where else its peer may be reached.
+    fn add_candidate(&self, viewer: ViewerId, candidate: Trickled);
+
+    /// What a viewer that was answered wishes to see from now on; [`MediaEvent::Chosen`] follows.
+    fn choose(&self, viewer: ViewerId, wish: Wish);
+
     /// Ends a viewer, whatever state it is in. No event follows.
     fn close(&self, viewer: ViewerId, reason: &str);
 
     /// A JPEG of at most 640 pixels and 48 KiB, at most ten seconds old.
     fn image(&self, stream: &str) -> oneshot::Receiver<Result<Bytes, Refusal>>;
+
+    /// What pictures' time stamps mean now.
+    fn clock(&self) -> Clock;
 
     /// Live objects: `viewers`, `encoders` by factory, `streams` with state, viewers and
     /// the outputs that rest for want of viewers.

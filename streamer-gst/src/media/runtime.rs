@@ -4,16 +4,19 @@ use std::net::UdpSocket;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::hub::{Hub, Input, Jobs, Parts, Snapshot, Still, Stills};
-use super::{Config, Error, Media, MediaEvent, Refusal, StreamInfo};
+use super::{Clock, Config, Error, Media, MediaEvent, Refusal, StreamInfo, Wish};
+use crate::codec::Codec;
 use crate::description::{self, Watch};
 use crate::engine::ViewerId;
 use crate::gst::{self, GstSources, Timeline, ViewerSettings, WebRtcEngine};
 use crate::limits;
+use crate::offer::Trickled;
 
 /// Events waiting for the agent. A viewer makes a handful in its life, and an agent that lags
 /// this far behind has stopped.
@@ -25,6 +28,7 @@ pub struct MediaHandle {
     // send is bounded by their rate: frames do not pass, and a viewer's wishes only now and then.
     inputs: Sender<Input>,
     snapshot: Arc<Mutex<Snapshot>>,
+    timeline: Timeline,
     _watch: Watch,
 }
 
@@ -94,12 +98,14 @@ pub fn start(config: &Config) -> Result<(MediaHandle, mpsc::Receiver<MediaEvent>
         keep: config.keep,
     };
     let hub = Hub::new(parts, descriptions);
+    let common = timeline.clone();
     thread::Builder::new()
         .name("media".to_owned())
         .spawn(move || run(hub, &timeline, &inbox, &events))?;
     let media = MediaHandle {
         inputs,
         snapshot,
+        timeline: common,
         _watch: watch,
     };
     Ok((media, agent))
@@ -193,6 +199,14 @@ impl Media for MediaHandle {
         });
     }
 
+    fn add_candidate(&self, viewer: ViewerId, candidate: Trickled) {
+        self.send(Input::Candidate { viewer, candidate });
+    }
+
+    fn choose(&self, viewer: ViewerId, wish: Wish) {
+        self.send(Input::Choose { viewer, wish });
+    }
+
     fn close(&self, viewer: ViewerId, reason: &str) {
         self.send(Input::Close {
             viewer,
@@ -207,6 +221,17 @@ impl Media for MediaHandle {
             reply,
         });
         receiver
+    }
+
+    fn clock(&self) -> Clock {
+        // All pictures' clocks have 90 kHz.
+        let rate = Codec::Vp8.clock_rate();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Clock {
+            rtp: self.timeline.rtp(self.timeline.now(), rate),
+            rate,
+            wall: since.unwrap_or_default().as_millis() as u64,
+        }
     }
 
     fn state(&self) -> serde_json::Value {

@@ -71,7 +71,8 @@ impl Candidate {
         })
     }
 
-    pub(super) fn to_sdp(&self) -> String {
+    /// The value of `a=candidate`.
+    pub fn to_sdp(&self) -> String {
         let related = self
             .related
             .map(|(address, port)| format!(" raddr {address} rport {port}"))

@@ -9,12 +9,14 @@
 
 mod answer;
 mod candidate;
+mod fragment;
 mod parse;
 mod plan;
 
 use crate::codec::{Codec, Kind};
 
 pub use candidate::Candidate;
+pub use fragment::{Fragment, Places, Trickled};
 pub use plan::{Available, Plan, Track, rungs};
 
 /// Longest offer in bytes.

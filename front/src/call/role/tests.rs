@@ -130,6 +130,17 @@ impl World {
         answered
     }
 
+    fn trickle(&mut self, secret: &str, number: u32) -> oneshot::Receiver<Result<(), Error>> {
+        let (reply, told) = oneshot::channel();
+        self.command(Command::Inform {
+            stream: "test".to_owned(),
+            secret: secret.to_owned(),
+            info: Info::Candidates(format!("a=mid:{number}").into()),
+            reply,
+        });
+        told
+    }
+
     fn session(&mut self, secret: &str) -> Result<SessionInfo, Error> {
         let (reply, mut answered) = oneshot::channel();
         self.command(Command::Session {
@@ -361,6 +372,65 @@ fn a_bye_of_another_call_ends_nothing() {
     let mut stranger = Dialog::uas(&invite, "stranger");
     assert_eq!(world.ask(stranger.request(Method::Bye)), 481);
     assert!(world.session(&secret).is_ok());
+}
+
+#[test]
+fn candidates_go_one_info_after_the_other_and_each_is_answered() {
+    let mut world = World::new();
+    let (secret, ..) = world.established();
+    let mut told: Vec<_> = (1..4).map(|n| world.trickle(&secret, n)).collect();
+    for (n, told) in (1..).zip(&mut told) {
+        let (id, info) = world.request(&Method::Info).unwrap();
+        assert_eq!(info.body, format!("a=mid:{n}"));
+        assert!(world.request(&Method::Info).is_none(), "one at a time");
+        assert!(told.try_recv().is_err());
+        let (status, expected) = match n {
+            1 => (StatusCode::OK, None),
+            2 => (StatusCode::NOT_ACCEPTABLE_HERE, Some(422)),
+            _ => (StatusCode::BAD_REQUEST, Some(400)),
+        };
+        world
+            .far
+            .respond(world.now, id, Response::to_request(&info, status));
+        world.pump();
+        let problem = told.try_recv().unwrap().err().map(|e| e.problem().status);
+        assert_eq!(problem, expected);
+    }
+    assert!(world.session(&secret).is_ok());
+}
+
+#[test]
+fn candidates_that_nobody_answers_are_given_up_and_the_call_goes_on() {
+    let mut world = World::new();
+    let (secret, ..) = world.established();
+    world.cut = true;
+    let mut first = world.trickle(&secret, 1);
+    let mut second = world.trickle(&secret, 2);
+    world.pass(Duration::from_secs(33));
+    let no_answer = |told: Result<(), Error>| matches!(told, Err(Error::NoAnswer { .. }));
+    assert!(no_answer(first.try_recv().unwrap()));
+    world.pass(Duration::from_secs(33));
+    assert!(no_answer(second.try_recv().unwrap()));
+    assert!(world.session(&secret).is_ok());
+}
+
+#[test]
+fn more_candidates_than_can_wait_are_refused_and_none_outlives_its_call() {
+    let mut world = World::new();
+    let (secret, mut dialog, ..) = world.established();
+    let mut told: Vec<_> = (0..40).map(|n| world.trickle(&secret, n)).collect();
+    let refused = told
+        .iter_mut()
+        .filter_map(|told| told.try_recv().ok()?.err());
+    let refused: Vec<u16> = refused.map(|error| error.problem().status).collect();
+    assert_eq!(refused, [503; 7]);
+    assert_eq!(world.ask(dialog.request(Method::Bye)), 200);
+    assert!(matches!(told[0].try_recv(), Err(TryRecvError::Closed)));
+    let mut late = world.trickle(&secret, 99);
+    assert!(matches!(late.try_recv(), Ok(Err(Error::Ended { .. }))));
+    let mut unknown = world.trickle("nobody's", 99);
+    assert!(matches!(unknown.try_recv(), Ok(Err(Error::NoSuchSession))));
+    world.assert_forgotten();
 }
 
 #[test]

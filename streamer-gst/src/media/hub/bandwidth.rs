@@ -4,7 +4,8 @@ use super::*;
 use crate::media::ladder::Ladder;
 
 impl Hub {
-    /// Looks at every line that is measured, and moves viewers to the rung that fits.
+    /// Looks at every line that is measured, and moves viewers that leave it to us to the rung that
+    /// fits.
     pub(super) fn check_bandwidth(&mut self, now: Duration) {
         for (id, viewer) in &mut self.viewers {
             let ViewerState::Playing {
@@ -13,6 +14,9 @@ impl Hub {
             else {
                 continue;
             };
+            if viewer.wish != Wish::Auto {
+                continue;
+            }
             let Some(line) = self.parts.engine.line(*id) else {
                 continue;
             };

@@ -9,6 +9,7 @@ mod stills;
 mod stream;
 mod streams;
 mod viewers;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,14 +19,14 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use self::stream::{Attempt, Next, Run, Stream};
-use self::viewers::{Viewer, ViewerState};
-use super::{MediaEvent, Refusal, StreamImage, StreamInfo, StreamState};
+use self::viewers::{Paused, Viewer, ViewerState};
+use super::{MediaEvent, Refusal, StreamImage, StreamInfo, StreamState, Wish};
 use crate::codec::{Codec, Kind};
 use crate::description::{Description, Image, Loaded};
 use crate::engine::{Engine, Event, ViewerId};
 use crate::fanout::{Fanout, Keyframe, Keyframes, Rest, SourceId};
 use crate::limits;
-use crate::offer::{Available, Offer, rungs};
+use crate::offer::{Available, Offer, Trickled, rungs};
 use crate::source::{Failure, Feed, Mode, Source, SourceEvent, SourceEvents, Sources};
 
 /// ICE and DTLS may take this long after the answer.
@@ -97,6 +98,14 @@ pub(in crate::media) enum Input {
         stream: String,
         viewer: ViewerId,
         offer: Bytes,
+    },
+    Candidate {
+        viewer: ViewerId,
+        candidate: Trickled,
+    },
+    Choose {
+        viewer: ViewerId,
+        wish: Wish,
     },
     Close {
         viewer: ViewerId,
@@ -283,6 +292,8 @@ impl Hub {
                 viewer,
                 offer,
             } => self.handle_open(now, &stream, viewer, offer),
+            Input::Candidate { viewer, candidate } => self.handle_candidate(viewer, candidate),
+            Input::Choose { viewer, wish } => self.handle_choose(now, viewer, wish),
             Input::Close { viewer, reason } => {
                 tracing::debug!(%viewer, reason, "viewer closed");
                 self.remove(viewer);

@@ -1,6 +1,7 @@
 mod changes;
 mod rest;
 mod streams;
+mod wishes;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};

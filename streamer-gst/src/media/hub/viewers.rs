@@ -6,6 +6,16 @@ use crate::media::ladder::Ladder;
 pub(super) struct Viewer {
     pub(super) stream: usize,
     pub(super) state: ViewerState,
+    pub(super) wish: Wish,
+    /// The picture it had until it wished for sound alone.
+    pub(super) paused: Option<Paused>,
+}
+
+/// A picture that a viewer can come back to.
+pub(super) struct Paused {
+    pub(super) output: String,
+    /// What its connection was made for.
+    pub(super) codec: Codec,
 }
 
 pub(super) enum ViewerState {
@@ -204,6 +214,17 @@ impl Hub {
         }
     }
 
+    /// The engine may block, so it is told by a thread of its own; how often that may happen, whoever
+    /// sends candidates here has bounded.
+    pub(super) fn handle_candidate(&self, viewer: ViewerId, candidate: Trickled) {
+        let state = self.viewers.get(&viewer).map(|viewer| &viewer.state);
+        if let Some(ViewerState::Connecting { .. } | ViewerState::Playing { .. }) = state {
+            let engine = self.parts.engine.clone();
+            let work = move || engine.add_candidate(viewer, &candidate);
+            (self.parts.jobs)("candidate", Box::new(work));
+        }
+    }
+
     pub(super) fn handle_engine(&mut self, now: Duration, event: Event) {
         match event {
             Event::Connected { viewer } => {
@@ -260,6 +281,7 @@ impl Hub {
         };
         self.silence_check.get_or_insert(now + SILENCE_CHECK);
         tracing::debug!(viewer = %id, stream = stream.name, "viewer connected");
+        self.follow(now, id);
     }
 
     pub(super) fn check_silence(&mut self, now: Duration) {
@@ -305,7 +327,13 @@ impl Hub {
     }
 
     fn add(&mut self, id: ViewerId, stream: usize, state: ViewerState) {
-        let new = self.viewers.insert(id, Viewer { stream, state }).is_none();
+        let viewer = Viewer {
+            stream,
+            state,
+            wish: Wish::Auto,
+            paused: None,
+        };
+        let new = self.viewers.insert(id, viewer).is_none();
         if new {
             self.streams[stream].viewers += 1;
             self.changed(stream);

@@ -1,14 +1,14 @@
 use super::*;
 
 /// A picture in two sizes, and sound.
-const RUNGS: &str = "x ! tee name=video y ! tee name=video_low z ! tee name=audio";
-const HIGH: &str = "video";
-const LOW: &str = "video_low";
+pub(super) const RUNGS: &str = "x ! tee name=video y ! tee name=video_low z ! tee name=audio";
+pub(super) const HIGH: &str = "video";
+pub(super) const LOW: &str = "video_low";
 
 /// Encoders as they are: each gives a frame every 100 ms unless it rests, and a keyframe when it
 /// was asked.
-struct Rungs {
-    f: Fixture,
+pub(super) struct Rungs {
+    pub(super) f: Fixture,
     /// Told to the source so far, and how much of it has been acted on.
     forced: usize,
     rested: usize,
@@ -19,7 +19,7 @@ struct Rungs {
 }
 
 impl Rungs {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         let f = fixture_of(text);
         f.sources.state.lock().unwrap().patient = true;
         let mut rungs = Self {
@@ -116,7 +116,7 @@ impl Rungs {
         self.f.advance(Duration::from_millis(100));
     }
 
-    fn run(&mut self, time: Duration) {
+    pub(super) fn run(&mut self, time: Duration) {
         let end = self.f.now + time;
         while self.f.now < end {
             self.tick();
@@ -124,7 +124,7 @@ impl Rungs {
     }
 
     /// As everybody sees it.
-    fn resting(&mut self) -> Vec<String> {
+    pub(super) fn resting(&mut self) -> Vec<String> {
         self.listen();
         let seen = self.f.snapshot.lock().unwrap().resting["demo"].clone();
         let told: Vec<String> = self.resting.iter().cloned().collect();
