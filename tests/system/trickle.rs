@@ -1,6 +1,6 @@
 //! Candidates that come after the offer: WHEP PATCH, which becomes SIP INFO (RFC 8840).
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use serde_json::json;
@@ -15,6 +15,13 @@ fn ufrag(sdp: &str) -> &str {
     let mut lines = sdp.lines();
     let found = lines.find_map(|line| line.strip_prefix("a=ice-ufrag:"));
     found.expect("ICE credentials").trim_end()
+}
+
+/// The address that this machine's packets leave from.
+fn own_address() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.1:9").unwrap();
+    socket.local_addr().unwrap().ip()
 }
 
 #[test]
@@ -33,12 +40,12 @@ fn a_candidate_that_comes_after_the_offer_is_tried() {
         http::request(system.http(), "PATCH", session, &headers, body.as_bytes()).unwrap()
     };
 
-    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let peer = UdpSocket::bind((own_address(), 0)).unwrap();
     peer.set_read_timeout(Some(seconds(10))).unwrap();
-    let port = peer.local_addr().unwrap().port();
+    let (address, port) = (own_address(), peer.local_addr().unwrap().port());
     let fragment = format!(
         "a=ice-ufrag:{}\r\na=ice-pwd:unused\r\nm=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
-         a=candidate:1 1 UDP 2113929471 127.0.0.1 {port} typ host\r\na=end-of-candidates\r\n",
+         a=candidate:1 1 UDP 2113929471 {address} {port} typ host\r\na=end-of-candidates\r\n",
         ufrag(&offer)
     );
     let told = patch(&fragment);

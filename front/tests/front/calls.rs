@@ -52,8 +52,9 @@ async fn an_offer_becomes_a_call_and_its_answer_a_session_until_deleted() {
 #[tokio::test]
 async fn candidates_that_come_later_become_info_within_the_call() {
     let mut front = Front::start().await;
-    let session = front.session().await;
-    let ack = front.fake.heard("ACK").await;
+    let answer = front.offer("/whep/test").await;
+    let session = answer.header("location").unwrap().to_owned();
+    let invite = front.fake.heard("INVITE").await;
     let kind = ("Content-Type", "application/trickle-ice-sdpfrag");
     let fragment = "a=ice-ufrag:abcd\r\na=candidate:1 1 UDP 1 192.0.2.1 9 typ host\r\n";
     for number in 2..4 {
@@ -62,7 +63,7 @@ async fn candidates_that_come_later_become_info_within_the_call() {
         let patch = front.http.send("PATCH", &session, &headers, fragment).await;
         assert_eq!((patch.status, patch.text().as_str()), (204, ""));
         let info = front.fake.heard("INFO").await;
-        assert_eq!(info.call_id(), ack.call_id());
+        assert_eq!(info.call_id(), invite.call_id());
         assert_eq!(info.cseq().number, number);
         assert_eq!(info.headers.get(Name::InfoPackage), Some("trickle-ice"));
         assert_eq!(info.content_type().as_deref(), Some(kind.1));
