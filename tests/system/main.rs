@@ -32,4 +32,5 @@ mod selftest;
 mod sources;
 mod swap;
 mod trickle;
+mod users;
 mod wire;

@@ -1,8 +1,8 @@
 //! What a viewer's line carries, by Google congestion control (draft-ietf-rmcat-gcc-02), from the
 //! viewer's feedback on each packet (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
 use gstreamer as gst;
@@ -21,8 +21,11 @@ const FEEDBACK: &str = "RTPTWCCPackets";
 /// An rtpsession remembers each numbered packet until there is feedback on it, and would do so for
 /// ever where none is given. This is a minute of picture and sound.
 const MOST_UNANSWERED: u32 = 20_000;
-/// What one feedback counts in the share that is carried; ten to twenty come in a second.
-const WEIGHT: f64 = 0.05;
+/// What is known from earlier feedback counts so much less with each that comes, of which there are
+/// ten to twenty in a second.
+const FADING: f64 = 0.95;
+/// Counts as carried in as much time at first, in seconds, so that a moment's jitter says nothing.
+const BENEFIT: f64 = 1.0;
 
 /// An rtpgccbwe that is given the feedback, but no media and no thread: running, it would send each
 /// packet by itself and up to 5 ms later, for twice the CPU of a viewer.
@@ -32,25 +35,90 @@ pub(super) struct Estimator {
     carried: Arc<Carried>,
 }
 
-/// Of what was sent the share that arrived in as much time, smoothed, in parts of 2^32.
-struct Carried(AtomicU32);
+/// Of what was sent the share that arrived in as much time. Only packets that there is feedback on
+/// count, for feedback may get lost where packets do not: a session's own `twcc-stats` take what it
+/// was about for lost.
+struct Carried(Mutex<Sums>);
+
+/// Sums that fade.
+struct Sums {
+    /// Bytes.
+    sent: f64,
+    received: f64,
+    /// Seconds between packets that arrived, here and there.
+    here: f64,
+    there: f64,
+    /// The number that the next feedback begins with, if none is lost.
+    next: Option<u16>,
+    /// When the last packet that arrived was sent, and when it came, in nanoseconds of two clocks.
+    last: Option<(u64, u64)>,
+}
 
 impl Carried {
-    /// Takes in the statistics of a session (its `twcc-stats`), which are those of 300 ms.
-    fn note(&self, statistics: &gst::StructureRef) {
-        let rate = |name: &str| statistics.get::<u32>(name).map(f64::from);
-        if let (Ok(sent), Ok(received)) = (rate("bitrate-sent"), rate("bitrate-recv")) {
-            if sent > 0.0 {
-                let share = (received / sent).min(1.0);
-                let smooth = self.share() * (1.0 - WEIGHT) + share * WEIGHT;
-                let parts = (smooth * f64::from(u32::MAX)) as u32;
-                self.0.store(parts, Ordering::Relaxed);
+    fn new() -> Self {
+        Self(Mutex::new(Sums {
+            sent: 0.0,
+            received: 0.0,
+            here: BENEFIT,
+            there: BENEFIT,
+            next: None,
+            last: None,
+        }))
+    }
+
+    fn note(&self, packets: &[glib::Value]) {
+        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sums.fade();
+        for packet in packets {
+            if let Ok(packet) = packet.get::<&gst::StructureRef>() {
+                sums.note(packet);
             }
         }
     }
 
     fn share(&self) -> f64 {
-        f64::from(self.0.load(Ordering::Relaxed)) / f64::from(u32::MAX)
+        let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sums.sent == 0.0 || sums.there <= 0.0 {
+            return 1.0;
+        }
+        (sums.received / sums.sent * (sums.here / sums.there)).min(1.0)
+    }
+}
+
+impl Sums {
+    fn fade(&mut self) {
+        let sums = [
+            &mut self.sent,
+            &mut self.received,
+            &mut self.here,
+            &mut self.there,
+        ];
+        sums.into_iter().for_each(|sum| *sum *= FADING);
+    }
+
+    fn note(&mut self, packet: &gst::StructureRef) {
+        let Ok(number) = packet.get::<u32>("seqnum").map(|number| number as u16) else {
+            return;
+        };
+        if self.next.is_some_and(|next| next != number) {
+            self.last = None;
+        }
+        self.next = Some(number.wrapping_add(1));
+        let time = |name: &str| packet.get::<u64>(name).ok().filter(|at| *at != u64::MAX);
+        // Of one that the session has forgotten it knows no more than the number.
+        let (Some(sent), Ok(size)) = (time("local-ts"), packet.get::<u32>("size")) else {
+            return;
+        };
+        self.sent += f64::from(size);
+        let Some(came) = time("remote-ts") else {
+            return;
+        };
+        self.received += f64::from(size);
+        if let Some((last_sent, last_came)) = self.last.replace((sent, came)) {
+            let seconds = |from: u64, to: u64| (to as f64 - from as f64) / 1e9;
+            self.here += seconds(last_sent, sent);
+            self.there += seconds(last_came, came);
+        }
     }
 }
 
@@ -68,14 +136,11 @@ impl Unanswered {
         asked.is_ok()
     }
 
-    fn note(&self, feedback: &gst::StructureRef) {
+    fn note(&self, packets: &[glib::Value]) {
         // The last packet, if the session knows it: what came before is forgotten with it.
-        let packets = feedback.get::<glib::ValueArray>("packets");
-        let known = packets.is_ok_and(|packets| {
-            let last = packets.last().map(|last| last.get::<gst::Structure>());
-            last.is_some_and(|last| {
-                last.is_ok_and(|last| last.get::<gst::ClockTime>("local-ts").is_ok())
-            })
+        let last = packets.last().map(|last| last.get::<&gst::StructureRef>());
+        let known = last.is_some_and(|last| {
+            last.is_ok_and(|last| last.get::<gst::ClockTime>("local-ts").is_ok())
         });
         if known {
             self.0.store(0, Ordering::Relaxed);
@@ -102,7 +167,7 @@ impl Estimator {
             .downcast_ref::<gst::Bin>()
             .ok_or("webrtcbin is not a bin")?;
         let unanswered = Arc::<Unanswered>::default();
-        let carried = Arc::new(Carried(AtomicU32::new(u32::MAX)));
+        let carried = Arc::new(Carried::new());
         let (answered, share) = (unanswered.clone(), carried.clone());
         webrtc.connect_deep_element_added(move |_, _, element| {
             if element.factory().is_some_and(|f| f.name() == "rtpsession") {
@@ -137,17 +202,14 @@ impl Estimator {
 
 /// Takes the feedback out of the way to payloaders, which have no use for it.
 fn listen(session: &gst::Pad, ear: gst::Pad, unanswered: Arc<Unanswered>, carried: Arc<Carried>) {
-    session.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |pad, info| {
+    session.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
         let structure = info.event().and_then(|event| event.structure());
         let Some(feedback) = structure.filter(|structure| structure.name() == FEEDBACK) else {
             return gst::PadProbeReturn::Ok;
         };
-        unanswered.note(feedback);
-        let statistics = pad
-            .parent_element()
-            .and_then(|session| session.property::<Option<gst::Structure>>("twcc-stats"));
-        if let Some(statistics) = statistics {
-            carried.note(&statistics);
+        if let Ok(packets) = feedback.get::<glib::ValueArray>("packets") {
+            unanswered.note(&packets);
+            carried.note(&packets);
         }
         if let Some(event) = info.event() {
             ear.send_event(event.clone());
@@ -275,25 +337,75 @@ mod tests {
         assert_eq!(element.current_state(), gst::State::Null);
     }
 
+    /// A line in virtual time: a packet of 1000 bytes every 10 ms, feedback on each 10 of them.
+    struct Line {
+        carried: Carried,
+        number: u16,
+        /// When the next packet is sent, and how late it will come, in milliseconds.
+        at: u64,
+        late: i64,
+    }
+
+    impl Line {
+        fn new() -> Self {
+            gst::init().unwrap();
+            Self {
+                carried: Carried::new(),
+                number: u16::MAX - 50,
+                at: 5_000,
+                late: 0,
+            }
+        }
+
+        /// So many feedbacks: of each ten packets so many are lost, and each comes so much later
+        /// than the one before; of the feedbacks, every `heard`th arrives.
+        fn pass(&mut self, feedbacks: usize, lost: u64, later: i64, heard: usize) -> f64 {
+            for feedback in 0..feedbacks {
+                let packets = (0..10).map(|place| {
+                    let came = (self.at as i64 + self.late) as u64 * 1_000_000;
+                    let came = if place < lost { u64::MAX } else { came };
+                    let packet = gst::Structure::builder("RTPTWCCPacket")
+                        .field("seqnum", u32::from(self.number))
+                        .field("local-ts", self.at * 1_000_000)
+                        .field("remote-ts", came)
+                        .field("size", 1000_u32)
+                        .build();
+                    self.number = self.number.wrapping_add(1);
+                    self.at += 10;
+                    self.late += later;
+                    packet.to_value()
+                });
+                let packets: Vec<glib::Value> = packets.collect();
+                if feedback % heard == 0 {
+                    self.carried.note(&packets);
+                }
+            }
+            self.carried.share()
+        }
+    }
+
     #[test]
     fn what_is_carried_is_the_share_of_a_second_or_two() {
-        gst::init().unwrap();
-        let carried = Carried(AtomicU32::new(u32::MAX));
-        let note = |sent: u32, received: u32, times: usize| {
-            let statistics = gst::Structure::builder("RTPTWCCStats")
-                .field("bitrate-sent", sent)
-                .field("bitrate-recv", received)
-                .build();
-            (0..times).for_each(|_| carried.note(&statistics));
-            carried.share()
-        };
-        // Nothing is known at first, and what comes faster than it went was late before.
-        assert!(note(0, 0, 1) > 0.999);
-        assert!(note(1_000_000, 2_000_000, 5) > 0.999);
-        // A moment is none.
-        assert!(note(1_000_000, 800_000, 6) > 0.94);
-        let half = note(1_000_000, 500_000, 60);
+        let mut line = Line::new();
+        assert!(line.carried.share() > 0.999);
+        assert!(line.pass(60, 0, 0, 1) > 0.999);
+        // A moment's loss or delay is none.
+        assert!(line.pass(3, 5, 0, 1) > 0.9);
+        assert!(line.pass(60, 0, 0, 1) > 0.97);
+        let half = line.pass(60, 5, 0, 1);
         assert!((0.5..0.53).contains(&half), "{half}");
-        assert!(note(1_000_000, 1_000_000, 60) > 0.97);
+        assert!(line.pass(60, 0, 0, 1) > 0.97);
+        // A queue that fills: each packet takes twice its time. When it drains, all arrives.
+        let half = line.pass(60, 0, 10, 1);
+        assert!((0.5..0.56).contains(&half), "{half}");
+        assert!(line.pass(60, 0, -5, 1) > 0.999);
+    }
+
+    #[test]
+    fn feedback_that_is_lost_says_nothing_of_what_is_carried() {
+        let mut line = Line::new();
+        assert!(line.pass(200, 0, 0, 3) > 0.999);
+        let half = line.pass(200, 5, 0, 3);
+        assert!((0.5..0.53).contains(&half), "{half}");
     }
 }
