@@ -17,6 +17,7 @@ mod endings;
 mod failover;
 mod floods;
 mod harness;
+mod ipv6;
 mod isolation;
 mod kamailio;
 mod latency;
