@@ -30,8 +30,9 @@ mod programs;
 mod rate;
 mod restart;
 mod selftest;
+mod sessions;
 mod sources;
 mod swap;
-mod trickle;
+
 mod users;
 mod wire;

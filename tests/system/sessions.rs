@@ -1,4 +1,5 @@
-//! Candidates that come after the offer: WHEP PATCH, which becomes SIP INFO (RFC 8840).
+//! What a running WHEP session is told, which becomes SIP INFO: candidates that come after the offer
+//! (RFC 8840), and the rung to see.
 
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::browser::Kind;
-use crate::harness::{Browser, System, http, seconds, whep};
+use crate::harness::{Browser, System, eventually, http, seconds, whep};
 
 const FRAGMENT: (&str, &str) = ("Content-Type", "application/trickle-ice-sdpfrag");
 
@@ -72,8 +73,9 @@ fn a_candidate_that_comes_after_the_offer_is_tried() {
     assert_eq!(patch(&fragment).status, 410);
 }
 
-/// A player that sends its offer at once and each candidate as it comes.
-const PLAYER: &str = "(async () => {
+/// A player that sends its offer at once and each candidate as it comes, and tells what became of
+/// them, and its session.
+const PLAYER: &str = "(async (stream) => {
     const connection = new RTCPeerConnection();
     const video = document.createElement('video');
     video.muted = true;
@@ -86,7 +88,7 @@ const PLAYER: &str = "(async () => {
     }
     const offer = await connection.createOffer();
     const headers = { 'Content-Type': 'application/sdp' };
-    const answer = await fetch('/whep/test', { method: 'POST', headers, body: offer.sdp });
+    const answer = await fetch(`/whep/${stream}`, { method: 'POST', headers, body: offer.sdp });
     const session = answer.headers.get('Location');
     const patches = [];
     const gathered = new Promise((resolve) => {
@@ -108,15 +110,19 @@ const PLAYER: &str = "(async () => {
     await connection.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
     await gathered;
     const told = await Promise.all(patches);
-    return { candidates: offer.sdp.match(/a=candidate/g), told: told.map((each) => each.status) };
-})()";
+    return {
+        session,
+        candidates: offer.sdp.match(/a=candidate/g),
+        told: told.map((each) => each.status),
+    };
+})";
 
 #[track_caller]
 fn a_player_that_trickles_plays(kind: Kind) {
     let system = System::start(&["test"]);
     let browser = Browser::launch(kind);
     let page = browser.open(&system.url("/"));
-    let played = page.evaluate(PLAYER);
+    let played = page.evaluate(&format!("{PLAYER}('test')"));
     assert_eq!(played["candidates"], json!(null));
     let told = played["told"].as_array().expect("candidates were found");
     assert!(
@@ -134,4 +140,49 @@ fn a_player_that_trickles_plays_in_chromium() {
 #[test]
 fn a_player_that_trickles_plays_in_firefox() {
     a_player_that_trickles_plays(Kind::Firefox);
+}
+
+#[test]
+fn a_rung_that_is_chosen_is_the_one_that_comes() {
+    let system = System::start(&["ladder"]);
+    let browser = Browser::launch(Kind::Chromium);
+    let page = browser.open(&system.url("/"));
+    let played = page.evaluate(&format!("{PLAYER}('ladder')"));
+    let session = played["session"].as_str().expect("a session").to_owned();
+    page.shows_video(seconds(20));
+    let choose = |rung: &str| {
+        let path = format!("{session}/rung");
+        let body = json!({"rung": rung}).to_string();
+        let headers = [("Content-Type", "application/json")];
+        let chosen = http::request(system.http(), "POST", &path, &headers, body.as_bytes());
+        chosen.unwrap().status
+    };
+    let height = |wanted: u64| {
+        eventually(&format!("{wanted} lines"), seconds(10), || {
+            page.stats().size.1 == wanted
+        });
+    };
+    for (rung, lines) in [("video_180p", 180), ("video", 720), ("video_360p", 360)] {
+        assert_eq!(choose(rung), 204);
+        height(lines);
+    }
+    assert_eq!(choose("video_999p"), 422);
+    assert_eq!(choose("audio"), 204);
+    let watching = || system.streamer.state()["streams"][0]["watching"].clone();
+    eventually("nobody watches a picture", seconds(5), || {
+        watching() == json!({"audio": 1})
+    });
+    let sounds = page.stats().audio_packets;
+    eventually("sound goes on", seconds(10), || {
+        page.stats().audio_packets > sounds + 50
+    });
+    let frames = page.stats().frames_decoded;
+    assert_eq!(choose("auto"), 204);
+    eventually("the picture is back", seconds(10), || {
+        page.stats().frames_decoded > frames + 30
+    });
+    let seen = http::get(system.http(), &session).unwrap().text();
+    assert!(seen.contains(r#""rung":"auto""#), "{seen}");
+    assert_eq!(page.stats().connections, 1, "it had to connect again");
+    system.assert_quiet();
 }
