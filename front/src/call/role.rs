@@ -294,17 +294,9 @@ impl CallRole {
                 return;
             }
         };
-        let signaling = self.addresses.signaling;
-        let mut hands = Hands {
-            now,
-            endpoint,
-            signaling,
-        };
-        if let Some(call) = self.calls.get_mut(&key) {
-            let info = call.inform(&mut hands, info, reply);
-            self.requests
-                .extend(info.map(|id| (id, Purpose::Info(key))));
-        }
+        self.tell(now, key, endpoint, |call, hands| {
+            call.inform(hands, info, reply)
+        });
     }
 
     /// An INFO was answered, or given up.
@@ -317,16 +309,28 @@ impl CallRole {
         endpoint: &mut Endpoint,
     ) {
         self.requests.remove(&id);
-        let signaling = self.addresses.signaling;
+        self.tell(now, key, endpoint, |call, hands| {
+            call.handle_informed(hands, id, answer)
+        });
+    }
+
+    /// Has a call do what may lead to an INFO.
+    fn tell(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        endpoint: &mut Endpoint,
+        act: impl FnOnce(&mut Call, &mut Hands<'_>) -> Option<ClientId>,
+    ) {
         let mut hands = Hands {
             now,
             endpoint,
-            signaling,
+            signaling: self.addresses.signaling,
         };
         if let Some(call) = self.calls.get_mut(&key) {
-            let info = call.handle_informed(&mut hands, id, answer);
-            self.requests
-                .extend(info.map(|id| (id, Purpose::Info(key))));
+            let info = act(call, &mut hands);
+            let purpose = Purpose::Info(key);
+            self.requests.extend(info.map(|id| (id, purpose)));
         }
     }
 
