@@ -181,13 +181,17 @@ async fn asked(peer: SocketAddr, sizes: &[usize]) {
         let endpoint = client.endpoint();
         let (ask, commands) = mpsc::channel(1);
         let role = Asks::of(peer, *size);
-        let client = tokio::spawn(client.run(endpoint, role, commands, std::future::pending()));
-        for _ in 0..3 {
-            let (reply, answer) = oneshot::channel();
-            ask.send(reply).await.unwrap();
-            assert_eq!(answer.await.unwrap(), StatusCode::OK);
+        let asking = async {
+            for _ in 0..3 {
+                let (reply, answer) = oneshot::channel();
+                ask.send(reply).await.unwrap();
+                assert_eq!(answer.await.unwrap(), StatusCode::OK);
+            }
+        };
+        tokio::select! {
+            _ = client.run(endpoint, role, commands, std::future::pending()) => unreachable!(),
+            () = asking => {}
         }
-        client.abort();
     }
 }
 
@@ -220,23 +224,50 @@ async fn what_is_long_goes_by_one_stream_from_the_port_of_its_sender() {
     assert_eq!(peers.len(), 3);
 }
 
+/// The next question that comes by a datagram, and its answer.
+async fn datagram(far: &UdpSocket) -> (Response, SocketAddr) {
+    let mut buffer = vec![0; 65_536];
+    let (length, source) = far.recv_from(&mut buffer).await.unwrap();
+    let message = sip::Message::parse(buffer[..length].to_vec().into()).unwrap();
+    let sip::Message::Request(request) = message else {
+        panic!("no request");
+    };
+    assert_eq!(request.top_via().unwrap().transport, "UDP");
+    (Response::to_request(&request, StatusCode::OK), source)
+}
+
 #[tokio::test]
 async fn where_nobody_takes_streams_datagrams_do() {
     let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let peer = far.local_addr().unwrap();
     let client = tokio::spawn(async move { asked(peer, &[2000]).await });
-    let mut buffer = vec![0; 65_536];
     for _ in 0..3 {
-        let (length, source) = far.recv_from(&mut buffer).await.unwrap();
-        let message = sip::Message::parse(buffer[..length].to_vec().into()).unwrap();
-        let sip::Message::Request(request) = message else {
-            panic!("no request");
-        };
-        assert_eq!(request.top_via().unwrap().transport, "UDP");
-        let answer = Response::to_request(&request, StatusCode::OK);
+        let (answer, source) = datagram(&far).await;
         far.send_to(&answer.to_bytes(), source).await.unwrap();
     }
     client.await.unwrap();
+}
+
+/// With several threads it may come before the stream has got its first message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_remembered_however_soon_it_comes() {
+    for _ in 0..20 {
+        let far = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let peer = far.local_addr().unwrap();
+        let far = tokio::spawn(async move {
+            let mut listener = None;
+            for _ in 0..3 {
+                let (answer, source) = datagram(&far).await;
+                if listener.is_none() {
+                    listener = TcpListener::bind(peer).await.ok();
+                }
+                far.send_to(&answer.to_bytes(), source).await.unwrap();
+            }
+        });
+        let asked = tokio::time::timeout(Duration::from_secs(5), asked(peer, &[2000]));
+        asked.await.expect("no stream is tried again");
+        far.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -150,7 +151,8 @@ impl Streams {
         let Some(stream) = self.streams.get(&peer) else {
             return;
         };
-        if stream.queue.try_send(payload).is_err() {
+        // One that has ended has told so itself, and how: that is for next().
+        if let Err(TrySendError::Full(_)) = stream.queue.try_send(payload) {
             tracing::debug!(%peer, "a stream that is not read");
             if let Some(stream) = self.streams.remove(&peer) {
                 stream.task.abort();
