@@ -251,11 +251,9 @@ impl Role for Published<'_> {
     type Command = SnapshotRequest;
 
     fn admits(&mut self, now: Instant, source: SocketAddr) -> bool {
-        let admitted = self.role.admits(now, source);
-        if !admitted {
-            self.touch(now);
-        }
-        admitted
+        // Of what is refused or no message, nothing else will be heard here.
+        self.touch(now);
+        self.role.admits(now, source)
     }
 
     fn handle_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
