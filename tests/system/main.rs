@@ -10,6 +10,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a step that fails must fail the test")]
 
+mod baresip;
 mod cancel;
 mod cards;
 mod descriptions;

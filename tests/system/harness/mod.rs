@@ -15,6 +15,7 @@ pub mod measure;
 pub mod page;
 pub mod process;
 pub mod saved;
+pub mod signaling;
 pub mod system;
 pub mod whep;
 
