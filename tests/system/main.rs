@@ -27,6 +27,7 @@ mod loss;
 mod mutation;
 mod offers;
 mod playing;
+mod profile;
 mod programs;
 mod rate;
 mod restart;
