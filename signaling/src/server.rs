@@ -168,7 +168,9 @@ impl Server {
         drop(kept);
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let (revision, changes) = watch::channel(role.revision());
-        let writing = file.clone().map(|file| writer::run(file, changes, requests));
+        let writing = file
+            .clone()
+            .map(|file| writer::run(file, changes, requests));
         let writer = writing.map(tokio::spawn);
         let (stop_admin, stopped) = watch::channel(());
         let admin = tokio::spawn(async move {
