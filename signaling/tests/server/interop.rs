@@ -134,7 +134,7 @@ fn sipp_gives_up_calls_to_sipp() {
     let program = Program::start(&directory.data());
     let scenarios = [
         "register.xml",
-        "holding_streamer.xml",
+        "ringing_streamer.xml",
         "cancelling_front.xml",
     ];
     calls(&program, scenarios, [UDP, UDP], "20", &[]);
