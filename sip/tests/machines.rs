@@ -335,6 +335,37 @@ fn a_cancel_of_nothing_is_answered_481() {
 }
 
 #[test]
+fn a_cancel_of_another_call_or_caller_ends_no_invite_whose_branch_it_has() {
+    let mut net = Net::new(17, 0);
+    let text = |method: &str, call: &str, tag: &str, number: u32| {
+        Bytes::from(format!(
+            "{method} sip:a@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+             From: <sip:a@h>;tag={tag}\r\nTo: <sip:a@h>\r\nCall-ID: {call}\r\n\
+             CSeq: {number} {method}\r\n\r\n"
+        ))
+    };
+    let (now, end) = (net.now, &mut net.ends[CALLEE]);
+    end.handle_datagram(now, address(CALLER), text("INVITE", "call", "caller", 1));
+    assert!(matches!(end.poll_event(), Some(Event::Request { .. })));
+    for (call, tag, number) in [
+        ("other", "caller", 1),
+        ("call", "other", 1),
+        ("call", "caller", 2),
+    ] {
+        end.handle_datagram(now, address(CALLER), text("CANCEL", call, tag, number));
+        assert!(end.poll_event().is_none(), "{call} {tag} {number}");
+    }
+    end.handle_datagram(now, address(CALLER), text("CANCEL", "call", "caller", 1));
+    assert!(matches!(end.poll_event(), Some(Event::Cancel { .. })));
+    net.run(|_, _, _| {});
+    assert_eq!(
+        (net.count("1 SIP/2.0 481"), net.count("1 SIP/2.0 200")),
+        (3, 1)
+    );
+    net.assert_empty();
+}
+
+#[test]
 fn beyond_the_cap_requests_are_refused_with_503() {
     let mut net = Net::new(13, 0);
     let mut random = Random(5);

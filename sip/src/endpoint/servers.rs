@@ -28,13 +28,17 @@ pub(super) enum ServerMachine {
     Other(OtherServer),
 }
 
-/// What makes two requests the same (RFC 3261 section 17.2.3).
+/// What makes two requests the same (RFC 3261 section 17.2.3), and what a CANCEL and the ACK of a
+/// refusal have of their INVITE besides (sections 9.1 and 17.1.1.3): branches can be guessed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ServerKey {
     /// The branch; of senders older than RFC 3261, the fields that were compared then.
     branch: String,
     sent_by: String,
     method: Method,
+    call_id: String,
+    cseq: u32,
+    from: Option<String>,
 }
 
 impl Endpoint {
@@ -337,6 +341,9 @@ impl ServerKey {
             branch,
             sent_by: format!("{}:{}", via.host, via.port.unwrap_or_default()),
             method: request.method.clone(),
+            call_id: request.call_id().to_owned(),
+            cseq: request.cseq().number,
+            from: request.from().tag().map(str::to_owned),
         }
     }
 
