@@ -162,6 +162,8 @@ pub struct Endpoint {
     outbox: Outbox,
     events: VecDeque<Event>,
     malformed: u64,
+    /// Streams that are open, by their other ends.
+    open: BTreeSet<SocketAddr>,
     /// Streams that were refused, and until when that is remembered.
     refusals: HashMap<SocketAddr, Instant>,
     /// What waits for an answer over a stream, by its other end.
@@ -203,6 +205,7 @@ impl Endpoint {
             outbox: Outbox::new(),
             events: VecDeque::new(),
             malformed: 0,
+            open: BTreeSet::new(),
             refusals: HashMap::new(),
             streaming: BTreeSet::new(),
         }
@@ -243,8 +246,10 @@ impl Endpoint {
         self.handle_message(now, Peer::tcp(source), data);
     }
 
-    /// A stream that was asked for by [`Endpoint::poll_transmit`] is open.
+    /// A stream is open, one that was asked for by [`Endpoint::poll_transmit`] or that the other side
+    /// has opened. What goes by it needs no datagrams until it ends.
     pub fn handle_stream_open(&mut self, peer: SocketAddr) {
+        self.open.insert(peer);
         self.refusals.remove(&peer);
         for id in self.streaming_to(peer) {
             self.client_stream_open(id);
@@ -269,6 +274,7 @@ impl Endpoint {
 
     /// A stream has ended. What waits for answers over it is sent anew.
     pub fn handle_stream_end(&mut self, now: Instant, peer: SocketAddr) {
+        self.open.remove(&peer);
         for id in self.streaming_to(peer) {
             self.client_stream_end(now, id);
         }

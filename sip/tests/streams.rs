@@ -158,6 +158,26 @@ fn a_refusal_is_remembered_for_a_minute() {
 }
 
 #[test]
+fn an_open_stream_is_waited_for_however_late_the_answer_comes() {
+    let mut end = End::at(near());
+    // Whoever opened it.
+    end.endpoint.handle_stream_open(far());
+    for _ in 0..2 {
+        end.ask(Method::Invite, 1300, far());
+        assert_eq!(end.transports(), [Transport::Tcp]);
+        end.wait(LIMIT * 10);
+        assert_eq!(end.sent(), []);
+    }
+    end.endpoint.handle_stream_end(end.now, far());
+    assert_eq!(end.transports(), [Transport::Udp; 2]);
+    // The next one has to open.
+    end.ask(Method::Invite, 1300, far());
+    assert_eq!(end.transports(), [Transport::Tcp]);
+    end.wait(LIMIT);
+    assert!(end.transports().contains(&Transport::Udp));
+}
+
+#[test]
 fn a_stream_that_ends_before_the_answer_is_made_up_for_by_datagrams() {
     let mut end = End::at(near());
     let id = end.ask(Method::Invite, 1300, far());

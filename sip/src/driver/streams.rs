@@ -45,7 +45,7 @@ const PONG: &[u8] = b"\r\n";
 /// What happens to streams, which are known by their other ends.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// One that was asked for is open.
+    /// One is open, whoever opened it.
     Open(SocketAddr),
     /// One that was asked for cannot be had.
     Refused(SocketAddr),
@@ -136,6 +136,7 @@ impl Streams {
             return;
         }
         self.start(peer, move |inner| inner.serve(stream));
+        self.own.push_back(News::Open(peer));
     }
 
     /// Sends on the stream to this end, or opens one.

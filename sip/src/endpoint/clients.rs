@@ -60,7 +60,10 @@ impl Endpoint {
             wake: None,
         };
         self.clients.insert(id, entry);
-        self.arm_client(id);
+        match self.open.contains(&route.peer.address) {
+            true => self.client_stream_open(id),
+            false => self.arm_client(id),
+        }
         id
     }
 
