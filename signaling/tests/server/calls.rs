@@ -1,28 +1,38 @@
 //! Calls between sipp and sipp: one side answers, the other one calls, each by a scenario of ours
 //! and by what is changed in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::interop::{end, free_port, scenario, sipp, succeeded};
+use crate::measure;
 use crate::support::{Directory, PATIENCE, Program};
 
-/// What is changed in a scenario: each of these by the other.
-pub(crate) type Changes<'a> = &'a [(&'a str, &'a str)];
+/// A scenario of ours, and what is changed in it: each of these by the other, wherever it stands.
+pub(crate) type Scenario<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
-/// Set where all counts are full.
-const SOAK: &str = "RUSTICAST_SOAK";
-
-fn count() -> String {
-    let full = std::env::var_os(SOAK).is_some();
-    if full { "300" } else { "30" }.to_owned()
+/// How many calls pass.
+pub(crate) fn count() -> usize {
+    measure::times(30, 300) as usize
 }
 
-/// Both sides of a call that is described by their files and by what is changed in them.
+/// A server with a stream, whose streamer answers at that port.
 pub(crate) struct Calls {
     directory: Directory,
     program: Program,
     port: String,
+}
+
+/// A message of a call, as signaling has kept it.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// Which way it went and what it is: `in INVITE`, `out 200 BYE`.
+    what: String,
+    /// How often it passed once more.
+    pub(crate) again: u64,
 }
 
 impl Calls {
@@ -39,40 +49,108 @@ impl Calls {
         }
     }
 
-    /// A scenario of ours with changes.
-    pub(crate) fn changed(&self, name: &str, changes: Changes<'_>) -> PathBuf {
-        let mut text = std::fs::read_to_string(scenario(name)).unwrap();
-        for (from, to) in changes {
-            assert!(text.contains(from), "{name} has no {from}");
-            text = text.replace(from, to);
-        }
-        let file = self.directory.0.join(name);
-        std::fs::write(&file, text).unwrap();
-        file
+    /// A command that runs a scenario.
+    pub(crate) fn sipp(&self, scenario: Scenario<'_>) -> Command {
+        sipp(&changed(&self.directory.0, scenario), &[])
     }
 
-    /// Lets one side answer and the other one call, and waits until nothing is left.
-    pub(crate) fn pass(self, mut answering: Command, mut calling: Command) {
-        let count = count();
+    /// Lets one side answer, if there is one, and the other one call.
+    pub(crate) fn pass(&self, answering: Option<Command>, mut calling: Command) {
+        let count = count().to_string();
         let retries = ["-max_invite_retrans", "10", "-max_non_invite_retrans", "14"];
-        answering
-            .args(["-p", &self.port, "-m", &count])
-            .args(retries);
-        calling.args(["-s", "test", "-m", &count, "-r", "20"]);
+        let answering = answering.map(|mut answering| {
+            answering.args(["-p", &self.port, "-m", &count]);
+            answering.args(retries).spawn().unwrap()
+        });
+        calling.args(["-s", "test", "-m", &count, "-r", "50"]);
         calling.args(retries).arg(self.program.sip.to_string());
-        let answering = answering.spawn().unwrap();
         succeeded(&calling.output().unwrap());
-        succeeded(&answering.wait_with_output().unwrap());
-        let state = self
-            .program
-            .wait_for(PATIENCE, |state| state["sessions"] == 0);
-        assert_eq!(state["calls"], 0);
-        end(self.program);
+        if let Some(answering) = answering {
+            succeeded(&answering.wait_with_output().unwrap());
+        }
     }
 
-    pub(crate) fn with(self, streamer: Changes<'_>, front: Changes<'_>) {
-        let streamer = sipp(&self.changed("streamer.xml", streamer), &[]);
-        let front = sipp(&self.changed("front.xml", front), &[]);
-        self.pass(streamer, front);
+    /// The same by scenarios.
+    pub(crate) fn between(&self, streamer: Scenario<'_>, front: Scenario<'_>) {
+        self.pass(Some(self.sipp(streamer)), self.sipp(front));
     }
+
+    /// The messages of each call.
+    pub(crate) fn ladders(&self) -> Vec<Vec<Message>> {
+        ladders(&self.program, "test")
+    }
+
+    /// Waits until nothing is left, and returns what was logged.
+    pub(crate) fn end(self) -> String {
+        let none = |state: &Value| state["sessions"] == 0 && state["calls"] == 0;
+        self.program.wait_for(PATIENCE, none);
+        if measure::times(0, 1) == 1 {
+            // What waits in vain, and then absorbs what is late, does so for 64 s.
+            let forgotten = Duration::from_secs(90);
+            self.program
+                .wait_for(forgotten, |state| state["transactions"] == 0);
+        }
+        end(self.program)
+    }
+}
+
+/// A scenario with its changes, in a file of that directory.
+pub(crate) fn changed(directory: &Path, (name, changes): Scenario<'_>) -> PathBuf {
+    let mut text = std::fs::read_to_string(scenario(name)).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{name} has no {from}");
+        text = text.replace(from, to);
+    }
+    let file = directory.join(name);
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+/// The messages of each call to a stream, the latest call first.
+pub(crate) fn ladders(program: &Program, stream: &str) -> Vec<Vec<Message>> {
+    let json = |path: &str| -> Value {
+        let (_, body) = program.get(path, "");
+        serde_json::from_slice(&body).unwrap()
+    };
+    let calls = json("/calls");
+    let calls = calls.as_array().unwrap().iter();
+    let calls = calls.filter(|call| call["stream"] == stream);
+    let ladders = calls.map(|call| {
+        let call = json(&format!("/calls/{}", call["call_id"].as_str().unwrap()));
+        let messages = call["ladder"].as_array().unwrap().iter();
+        messages.map(Message::read).collect()
+    });
+    ladders.collect()
+}
+
+impl Message {
+    pub(crate) fn is(&self, what: &str) -> bool {
+        self.what == what
+    }
+
+    fn read(json: &Value) -> Self {
+        let direction = json["direction"].as_str().unwrap();
+        let cseq = json["cseq"].as_str().unwrap();
+        let method = cseq.split(' ').next_back().unwrap();
+        let what = match &json["status"] {
+            Value::Null => format!("{direction} {method}"),
+            status => format!("{direction} {status} {method}"),
+        };
+        Message {
+            what,
+            again: json["retransmissions"].as_u64().unwrap(),
+        }
+    }
+}
+
+/// How many of these messages a call has.
+pub(crate) fn number(call: &[Message], what: &str) -> usize {
+    call.iter().filter(|message| message.is(what)).count()
+}
+
+/// The only one of these messages that a call has.
+#[track_caller]
+pub(crate) fn only<'a>(call: &'a [Message], what: &str) -> &'a Message {
+    assert_eq!(number(call, what), 1, "{what} in {call:?}");
+    call.iter().find(|message| message.is(what)).unwrap()
 }

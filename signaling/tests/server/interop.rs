@@ -88,11 +88,12 @@ pub(crate) fn calls(
     );
 }
 
-/// Ends a server that has had no reason to complain.
-pub(crate) fn end(program: Program) {
+/// Ends a server that has had no reason to complain; returns what it logged.
+pub(crate) fn end(program: Program) -> String {
     let (status, log) = program.terminate();
     assert!(status.success());
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+    log
 }
 
 fn calls_by(transports: [&str; 2]) {

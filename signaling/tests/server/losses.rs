@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::calls::Calls;
-use crate::interop::{quiet, sipp};
+use crate::interop::quiet;
 
 /// A call that is over is remembered, so that what comes again is answered again.
 const REMEMBERED: (&str, &str) = (
@@ -23,16 +23,23 @@ const NO_ACK: (&str, &str) = (
     "<recv request=\"ACK\" optional=\"true\"/>",
 );
 
+/// Passes calls between scenarios with changes.
+fn pass(streamer: &[(&str, &str)], front: &[(&str, &str)]) {
+    let calls = Calls::new();
+    calls.between(("streamer.xml", streamer), ("front.xml", front));
+    calls.end();
+}
+
 #[test]
 fn an_accepted_call_whose_answer_is_lost() {
     let lost = ("response=\"202\"", "response=\"202\" lost=\"40\"");
-    Calls::new().with(&[], &[lost]);
+    pass(&[], &[lost]);
 }
 
 #[test]
 fn an_ack_that_is_lost_before_the_server() {
     let lost = ("<send><![CDATA[\nACK", "<send lost=\"40\"><![CDATA[\nACK");
-    Calls::new().with(&[NO_ACK], &[lost]);
+    pass(&[NO_ACK], &[lost]);
 }
 
 #[test]
@@ -41,7 +48,7 @@ fn an_ack_that_is_lost_behind_the_server() {
         "<recv request=\"ACK\"/>",
         "<recv request=\"ACK\" optional=\"true\" lost=\"40\"/>",
     );
-    Calls::new().with(&[lost], &[]);
+    pass(&[lost], &[]);
 }
 
 #[test]
@@ -54,7 +61,7 @@ fn a_bye_that_is_lost_and_its_answer() {
         "<send><![CDATA[\nSIP/2.0 200 OK",
         "<send lost=\"25\"><![CDATA[\nSIP/2.0 200 OK",
     );
-    Calls::new().with(&[answer, REMEMBERED], &[bye]);
+    pass(&[answer, REMEMBERED], &[bye]);
 }
 
 #[test]
@@ -68,7 +75,7 @@ fn an_invite_that_is_lost_and_its_100() {
         "<recv response=\"100\" optional=\"true\" lost=\"15\"/>",
     );
     let request = ("request=\"INVITE\"", "request=\"INVITE\" lost=\"15\"");
-    Calls::new().with(&[request], &[invite, trying]);
+    pass(&[request], &[invite, trying]);
 }
 
 #[test]
@@ -81,7 +88,8 @@ fn agents_that_sipp_has_built_in() {
     for command in [&mut answering, &mut calling] {
         quiet(command);
     }
-    calls.pass(answering, calling);
+    calls.pass(Some(answering), calling);
+    calls.end();
 }
 
 #[test]
@@ -94,8 +102,9 @@ fn the_streamer_that_sipp_has_built_in() {
         "<recv response=\"202\"",
         "<recv response=\"180\"/>\n  <recv response=\"200\"",
     );
-    let front = sipp(&calls.changed("front.xml", &[ringing]), &[]);
-    calls.pass(answering, front);
+    let front = calls.sipp(("front.xml", &[ringing]));
+    calls.pass(Some(answering), front);
+    calls.end();
 }
 
 #[test]
@@ -109,5 +118,5 @@ fn one_of_ten_of_everything_is_lost() {
         [NO_ACK, send, receive, REMEMBERED],
         [UNHEARD, send, receive],
     );
-    Calls::new().with(&streamer, &front);
+    pass(&streamer, &front);
 }
