@@ -31,6 +31,7 @@ pub(crate) struct Calls {
 pub(crate) struct Message {
     /// Which way it went and what it is: `in INVITE`, `out 200 BYE`.
     what: String,
+    pub(crate) transport: String,
     /// How often it passed once more.
     pub(crate) again: u64,
 }
@@ -138,6 +139,7 @@ impl Message {
         };
         Message {
             what,
+            transport: json["transport"].as_str().unwrap().to_owned(),
             again: json["retransmissions"].as_u64().unwrap(),
         }
     }

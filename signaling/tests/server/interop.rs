@@ -21,13 +21,18 @@ pub(crate) fn sipp(scenario: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Keeps sipp on loopback, from the terminal, and from waiting for ever.
-pub(crate) fn quiet(sipp: &mut Command) {
-    sipp.args(["-i", "127.0.0.1", "-nostdin", "-timeout", "120s"])
+/// Keeps sipp at this address, from the terminal, and from waiting for ever.
+pub(crate) fn quiet_at(sipp: &mut Command, ip: &str) {
+    sipp.args(["-i", ip, "-nostdin", "-timeout", "120s"])
         .arg("-timeout_error")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+}
+
+/// The same on loopback.
+pub(crate) fn quiet(sipp: &mut Command) {
+    quiet_at(sipp, "127.0.0.1");
 }
 
 pub(crate) fn succeeded(output: &Output) {
@@ -38,7 +43,7 @@ pub(crate) fn succeeded(output: &Output) {
 
 /// What sipp calls one socket for all, of each kind.
 pub(crate) const UDP: &str = "u1";
-const TCP: &str = "t1";
+pub(crate) const TCP: &str = "t1";
 
 /// A registration, and both sides of a call.
 pub(crate) const SCENARIOS: [&str; 3] = ["register.xml", "streamer.xml", "front.xml"];

@@ -12,13 +12,13 @@ const REMEMBERED: (&str, &str) = (
     "<timewait milliseconds=\"20000\"/></scenario>",
 );
 /// 202 may be the first that is heard.
-const UNHEARD: (&str, &str) = (
+pub(crate) const UNHEARD: (&str, &str) = (
     "<recv response=\"100\"/>",
     "<recv response=\"100\" optional=\"true\"/>",
 );
 
 /// A BYE may come before the ACK, and says that the answer was heard.
-const NO_ACK: (&str, &str) = (
+pub(crate) const NO_ACK: (&str, &str) = (
     "<recv request=\"ACK\"/>",
     "<recv request=\"ACK\" optional=\"true\"/>",
 );

@@ -6,6 +6,7 @@ mod calls;
 mod cancels;
 mod crash;
 mod dialogs;
+mod fragments;
 mod interop;
 mod ladder;
 mod losses;

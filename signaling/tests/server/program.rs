@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use sip::{Dialog, Event, Method, Name, Response, StatusCode};
 
-use crate::support::{Directory, PATIENCE, Phone, Program};
+use crate::support::{Directory, PATIENCE, PROGRAM, Phone, Program};
 
 /// Sets up a call between two phones; returns both sides of its dialog.
 pub(crate) fn call(
@@ -213,7 +213,7 @@ fn two_servers_do_not_share_a_data_base() {
     let directory = Directory::new();
     let first = Program::start(&directory.data());
     let data = directory.data();
-    let second = Command::new(env!("CARGO_BIN_EXE_signaling"))
+    let second = Command::new(PROGRAM)
         .args(["--listen", "127.0.0.1:0", "--data"])
         .arg(&data)
         .output()
@@ -233,7 +233,7 @@ fn two_servers_do_not_share_a_data_base() {
 fn impossible_flags_end_the_program_with_one_sentence() {
     let directory = Directory::new();
     let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_signaling"))
+        let output = Command::new(PROGRAM)
             .args(arguments)
             .current_dir(&directory.0)
             .output()

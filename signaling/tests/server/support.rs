@@ -51,6 +51,9 @@ impl Drop for Directory {
     }
 }
 
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_signaling");
+
 /// The running program; killed when the test ends before it.
 pub(crate) struct Program {
     child: Child,
@@ -72,7 +75,12 @@ impl Program {
 
     /// Starts the program with these flags, and waits until it is ready.
     pub(crate) fn start_with(flags: &[&str], data: &Path) -> Program {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_signaling"))
+        Program::start_by(Command::new(PROGRAM), flags, data)
+    }
+
+    /// The same by a command that ends in the program.
+    pub(crate) fn start_by(mut command: Command, flags: &[&str], data: &Path) -> Program {
+        let mut child = command
             .args(flags)
             .args(["--admin", "127.0.0.1:0", "--data"])
             .arg(data)
