@@ -218,7 +218,7 @@ impl Role for Agent {
         match event {
             Event::Request { id, request, .. } => self.handle_request(now, id, &request, endpoint),
             Event::Ack { request, .. } => self.handle_ack(now, &request, endpoint),
-            // The CANCEL is known by its transaction; the Call-ID it bears proves nothing.
+            // The endpoint knows whose CANCEL it is.
             Event::Cancel { invite, .. } => {
                 if let Some(invited) = endpoint.server_request(invite) {
                     let status = StatusCode::REQUEST_TERMINATED;
