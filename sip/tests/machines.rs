@@ -366,6 +366,32 @@ fn a_cancel_of_another_call_or_caller_ends_no_invite_whose_branch_it_has() {
 }
 
 #[test]
+fn an_answer_of_another_call_is_none_though_it_has_the_branch() {
+    let mut net = Net::new(18, 0);
+    let invite = net.request(Method::Invite);
+    let (now, end) = (net.now, &mut net.ends[CALLER]);
+    let id = end.request(now, address(CALLEE), invite);
+    let sent = end.client_request(id).unwrap().clone();
+    let right = Response::to_request(&sent, StatusCode::BUSY_HERE).to_bytes();
+    let right = String::from_utf8(right.to_vec()).unwrap();
+    let tag = sent.from().tag().unwrap().to_owned();
+    for (own, another) in [
+        (sent.call_id(), "another"),
+        (&*tag, "another"),
+        ("1 INVITE", "2 INVITE"),
+    ] {
+        let answer = Bytes::from(right.replace(own, another));
+        end.handle_datagram(now, address(CALLEE), answer);
+        assert!(
+            matches!(end.poll_event(), Some(Event::Stray { .. })),
+            "{own}"
+        );
+    }
+    end.handle_datagram(now, address(CALLEE), Bytes::from(right));
+    assert!(matches!(end.poll_event(), Some(Event::Response { .. })));
+}
+
+#[test]
 fn beyond_the_cap_requests_are_refused_with_503() {
     let mut net = Net::new(13, 0);
     let mut random = Random(5);

@@ -87,7 +87,9 @@ impl Endpoint {
             let key = (branch, response.cseq().method.clone());
             self.client_keys.get(&key).copied()
         });
-        let Some((id, entry)) = id.and_then(|id| Some((id, self.clients.get_mut(&id)?))) else {
+        let found = id.and_then(|id| Some((id, self.clients.get_mut(&id)?)));
+        let found = found.filter(|(_, entry)| is_answer(&response, entry.machine.request()));
+        let Some((id, entry)) = found else {
             self.events.push_back(Event::Stray { response, source });
             return;
         };
@@ -196,6 +198,14 @@ impl Endpoint {
             arm(&mut self.wakes, Wake::Client(id), &mut entry.wake, next);
         }
     }
+}
+
+/// Whether a response has what it must have of its request (RFC 3261 section 8.2.6.2). Who was asked
+/// knows the branch, and could answer in the name of another call.
+fn is_answer(response: &Response, request: &Request) -> bool {
+    response.call_id() == request.call_id()
+        && response.cseq().number == request.cseq().number
+        && response.from().tag() == request.from().tag()
 }
 
 impl ClientMachine {

@@ -127,6 +127,25 @@ fn refusals_come_back_as_they_are() {
 }
 
 #[test]
+fn a_streamer_that_answers_in_the_name_of_another_call_ends_neither() {
+    let (mut world, first) = talking();
+    world.agents[STREAMER].mood = Mood::Hold;
+    let (_, second) = world.call("test");
+    world.run_until(|world| !world.agents[STREAMER].held.is_empty());
+    let (_, request) = &world.agents[STREAMER].held[0];
+    let answer = Response::to_request(request, StatusCode::BUSY_HERE).to_bytes();
+    let answer = String::from_utf8_lossy(&answer).replace(&second, &first);
+    let streamer = world.agents[STREAMER].address;
+    world.inject(streamer, answer.into());
+    world.run_for(SECOND);
+    assert_eq!(world.role.counts().sessions, 2);
+    world.hang_up(FRONT, &first);
+    world.run_for(SECOND);
+    assert_eq!(last_status(&world, FRONT), StatusCode::OK);
+    world.assert_nothing_left();
+}
+
+#[test]
 fn a_call_given_up_ends_on_both_sides() {
     // Before anything could arrive, before 100, after 100, and long after.
     for wait in [0, 1, 50, 3000] {
