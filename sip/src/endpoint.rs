@@ -221,6 +221,11 @@ impl Endpoint {
         self.clients.len() + self.servers.len()
     }
 
+    /// Those of them that wait for an answer over a stream.
+    pub fn streaming(&self) -> usize {
+        self.streaming.len()
+    }
+
     /// Datagrams so far that were no SIP message.
     pub fn malformed(&self) -> u64 {
         self.malformed

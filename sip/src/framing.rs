@@ -12,7 +12,7 @@ const END: &[u8] = b"\r\n\r\n";
 
 /// What stands in a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Frame {
+pub enum Frame {
     /// A message, whatever it holds.
     Message(Bytes),
     /// Two empty lines, which want one for an answer (RFC 5626 section 3.5.1).
@@ -21,18 +21,21 @@ pub(crate) enum Frame {
 
 /// Why nothing more can be read from a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FramingError {
+pub enum FramingError {
+    /// A head that does not end.
     #[error("the head of a message is longer than {MAX_HEAD} bytes")]
     LongHead,
+    /// Nobody knows where the message ends.
     #[error("a message has no Content-Length, or one that is no number")]
     NoLength,
+    /// It is none that could be passed on.
     #[error("a message is longer than {MAX_DATAGRAM} bytes, too long to be passed on")]
     TooLong,
 }
 
 /// What has come of a stream and was not taken yet.
 #[derive(Debug, Default)]
-pub(crate) struct Framer {
+pub struct Framer {
     buffer: BytesMut,
     /// So much of it holds no end of a head.
     searched: usize,
@@ -40,12 +43,12 @@ pub(crate) struct Framer {
 
 impl Framer {
     /// Where to read into.
-    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+    pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
     /// True in the middle of a message.
-    pub(crate) fn is_partial(&self) -> bool {
+    pub fn is_partial(&self) -> bool {
         !self.buffer.is_empty()
     }
 
@@ -53,7 +56,7 @@ impl Framer {
     ///
     /// # Errors
     /// Nothing that follows can be made out.
-    pub(crate) fn take(&mut self) -> Result<Option<Frame>, FramingError> {
+    pub fn take(&mut self) -> Result<Option<Frame>, FramingError> {
         if self.searched == 0 {
             let blank = self
                 .buffer

@@ -10,7 +10,7 @@ pub mod auth;
 pub mod dialog;
 pub mod driver;
 pub mod endpoint;
-mod framing;
+pub mod framing;
 pub mod header;
 pub mod message;
 pub mod method;
