@@ -3,6 +3,8 @@
 //! A [`sip::driver::Role`]: it is given events, commands and time, and owns all state. Every
 //! request goes to the signaling server, whatever Route says.
 
+mod sessions;
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -277,63 +279,6 @@ impl CallRole {
         self.moved = true;
     }
 
-    fn inform(
-        &mut self,
-        now: Instant,
-        stream: &str,
-        secret: &str,
-        info: Info,
-        reply: Reply<()>,
-        endpoint: &mut Endpoint,
-    ) {
-        let key = match self.session(stream, secret) {
-            Ok(key) => key,
-            Err(error) => {
-                // Who asked may have gone: nothing was begun.
-                let _ = reply.send(Err(error));
-                return;
-            }
-        };
-        self.tell(now, key, endpoint, |call, hands| {
-            call.inform(hands, info, reply)
-        });
-    }
-
-    /// An INFO was answered, or given up.
-    fn handle_informed(
-        &mut self,
-        now: Instant,
-        key: CallKey,
-        id: ClientId,
-        answer: Option<&Response>,
-        endpoint: &mut Endpoint,
-    ) {
-        self.requests.remove(&id);
-        self.tell(now, key, endpoint, |call, hands| {
-            call.handle_informed(hands, id, answer)
-        });
-    }
-
-    /// Has a call do what may lead to an INFO.
-    fn tell(
-        &mut self,
-        now: Instant,
-        key: CallKey,
-        endpoint: &mut Endpoint,
-        act: impl FnOnce(&mut Call, &mut Hands<'_>) -> Option<ClientId>,
-    ) {
-        let mut hands = Hands {
-            now,
-            endpoint,
-            signaling: self.addresses.signaling,
-        };
-        if let Some(call) = self.calls.get_mut(&key) {
-            let info = act(call, &mut hands);
-            let purpose = Purpose::Info(key);
-            self.requests.extend(info.map(|id| (id, purpose)));
-        }
-    }
-
     fn handle_request(
         &mut self,
         now: Instant,
@@ -509,31 +454,6 @@ impl CallRole {
         };
         if let Some(bye) = call.give_up(&mut hands, reason, Error::Unavailable) {
             self.requests.insert(bye, Purpose::Call(key));
-        }
-    }
-
-    /// The session behind a secret, provided it belongs to this stream and was answered.
-    fn session(&self, stream: &str, secret: &str) -> Result<CallKey, Error> {
-        let key = self.by_secret.get(secret).ok_or(Error::NoSuchSession)?;
-        match self.calls.get(key) {
-            Some(call) if call.stream == stream => Ok(*key),
-            _ => Err(Error::NoSuchSession),
-        }
-    }
-
-    fn look_at(&self, now: Instant, key: CallKey) -> Result<SessionInfo, Error> {
-        match self.calls.get(&key).map(|call| &call.state) {
-            Some(State::Established {
-                since, informing, ..
-            }) => Ok(SessionInfo {
-                age: now.saturating_duration_since(*since),
-                rung: informing.rung().to_owned(),
-            }),
-            Some(State::Ending { reason, .. } | State::Ended { reason, .. }) => {
-                let reason = reason.clone();
-                Err(Error::Ended { reason })
-            }
-            Some(State::Inviting { .. } | State::Cancelling) | None => Err(Error::NoSuchSession),
         }
     }
 
