@@ -1,5 +1,9 @@
 //! A promise, what it is measured by, and whether it was kept.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
 use crate::Result;
 
 /// What was found of a promise.
@@ -59,6 +63,17 @@ impl Verdict {
             Bound::Least(limit) => self.found >= limit,
         }
     }
+}
+
+/// Appends figures, lines of `what | figure`, and what they say of promises, for
+/// `docs/measurements.md`.
+pub fn keep(mut figures: String, verdicts: &[Verdict], file: &Path) -> Result<()> {
+    for verdict in verdicts {
+        figures += &format!("{}\n", verdict.line());
+    }
+    let mut file = OpenOptions::new().create(true).append(true).open(file)?;
+    file.write_all(figures.as_bytes())?;
+    Ok(())
 }
 
 /// An error when a promise is missed.

@@ -2,11 +2,10 @@
 //! figures to keep.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use bench::Result;
-use bench::verdict::Verdict;
+use bench::verdict::{self, Verdict};
 
 use crate::costs::{Cost, Costs};
 use crate::run::{Figures, Subject};
@@ -273,15 +272,7 @@ pub fn keep(rounds: &[Round], file: &Path) -> Result<()> {
             "ms",
         );
     }
-    for verdict in verdicts(rounds) {
-        lines += &format!("{}\n", verdict.line());
-    }
-    let mut file = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(file)?;
-    file.write_all(lines.as_bytes())?;
-    Ok(())
+    verdict::keep(lines, &verdicts(rounds), file)
 }
 
 fn name(subject: Subject) -> &'static str {

@@ -2,12 +2,10 @@
 //! figures to keep. Others' work on the machine only ever makes a measurement worse, so of a relay's
 //! rounds the best one counts; the ratio of each round is shown beside it.
 
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use bench::Result;
-use bench::verdict::Verdict;
+use bench::verdict::{self, Verdict};
 use serde::Serialize;
 
 use crate::run::{Capacity, Cost, GRAIN, Memory, Step};
@@ -196,15 +194,7 @@ impl Findings {
                 told(kamailio)
             );
         }
-        for verdict in verdicts {
-            lines += &format!("{}\n", verdict.line());
-        }
-        let mut file = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(file)?;
-        file.write_all(lines.as_bytes())?;
-        Ok(())
+        verdict::keep(lines, verdicts, file)
     }
 
     fn capacities(&self, subject: Subject, offer: Offer) -> impl Iterator<Item = &Capacity> {
