@@ -380,7 +380,7 @@ mod tests {
             assert_eq!(all[at + 1], all[at + words - 1]);
             kinds.push(all[at]);
             if all[at] == 6 {
-                let time = u64::from(all[at + 3]) << 32 | u64::from(all[at + 4]);
+                let time = (u64::from(all[at + 3]) << 32) | u64::from(all[at + 4]);
                 assert_eq!(time, 951_782_400_124_456);
                 let length = if kinds.len() == 3 { 32 } else { 33 };
                 assert_eq!(all[at + 5..at + 7], [length, length]);

@@ -98,7 +98,7 @@ fn frame(number: usize, time: u32) -> Vec<u8> {
     for y in 0..HEIGHT {
         for x in 0..WIDTH {
             let light = match rows.get(y / BLOCK) {
-                Some(bits) if bits >> (BITS - 1 - x / BLOCK) & 1 == 1 => 235,
+                Some(bits) if (bits >> (BITS - 1 - x / BLOCK)) & 1 == 1 => 235,
                 Some(_) => 16,
                 None => bar(number, x) * 25 + 50,
             };
