@@ -8,7 +8,7 @@ use crate::harness::browser::Kind;
 use crate::harness::hop::Die;
 use crate::harness::page::{self, watch};
 use crate::harness::system::Rest;
-use crate::harness::{Browser, IDLE_THREADS, System, eventually, in_time, measure, seconds, whep};
+use crate::harness::{Browser, System, eventually, in_time, measure, seconds, whep};
 
 /// A system that has had its first call, so that what is loaded once is loaded, and a browser.
 fn warm(kind: Kind) -> (System, Browser) {
@@ -215,15 +215,11 @@ fn many_calls_in_a_row_leave_no_thread_and_no_descriptor() {
             &whep::call(system.http(), "test", &offer).unwrap(),
         )
     };
-    let rest = || {
-        let rest = system.at_rest();
-        (rest, system.streamer.number("/process/threads"))
-    };
     // What is loaded once is loaded by then.
     for _ in 0..5 {
         call();
     }
-    let (before, threads) = rest();
+    let (before, threads) = (system.at_rest(), system.streamer.threads());
     let memory = || system.streamer.number("/process/rss_bytes") / 1024;
     let started_with = memory();
     let calls = measure::times(40, 1000);
@@ -231,9 +227,7 @@ fn many_calls_in_a_row_leave_no_thread_and_no_descriptor() {
         call();
     }
     system.settles(&before);
-    eventually("no thread more than before", IDLE_THREADS, || {
-        rest().1 <= threads
-    });
+    system.streamer.settles_at(threads);
     let grown = memory().saturating_sub(started_with);
     measure::note(
         "calls one after the other, that left no thread and no descriptor",
@@ -286,8 +280,7 @@ fn calls_left_at_any_moment_leave_nothing(kind: Kind) {
     // What is loaded once is loaded by then, also what only many at a time need.
     call_and_leave(8);
     let before = system.at_rest().beside_a_browser();
-    let threads = || system.streamer.number("/process/threads");
-    let threads_before = threads();
+    let threads = system.streamer.threads();
 
     let mut left = BTreeMap::<String, u64>::new();
     for _ in 0..measure::times(1, 25) {
@@ -313,9 +306,7 @@ fn calls_left_at_any_moment_leave_nothing(kind: Kind) {
         system.rest().has_no_call()
     });
     system.settles(&before);
-    eventually("no thread more than before", seconds(20), || {
-        threads() <= threads_before
-    });
+    system.streamer.settles_at(threads);
     let settled = last.elapsed();
     measure::note(
         &format!("{kind:?}: calls left within 300 ms, that left nothing"),

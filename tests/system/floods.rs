@@ -79,8 +79,7 @@ fn half_open_offers_take_the_places_there_are_let_others_in_and_go_by_themselves
     page.plays(seconds(10));
     page.close();
     let before = system.at_rest().beside_a_browser();
-    let threads = || system.streamer.number("/process/threads");
-    let threads_before = threads();
+    let threads = system.streamer.threads();
 
     let flood = Flood::default();
     let start = Instant::now();
@@ -114,9 +113,7 @@ fn half_open_offers_take_the_places_there_are_let_others_in_and_go_by_themselves
     assert!(gone <= ALL_GONE, "{gone:?}");
     page.close();
     system.settles(&before);
-    eventually("no thread more than before", seconds(10), || {
-        threads() <= threads_before
-    });
+    system.streamer.settles_at(threads);
     system.assert_quiet();
 }
 

@@ -44,8 +44,7 @@ fn a_viewer_that_stands_still_is_missed_by_nobody_and_plays_on_afterwards() {
             system.streamer.number("/viewers") == 1
         });
         let before = system.rest().beside_a_browser();
-        let threads = || system.streamer.number("/process/threads");
-        let threads_before = threads();
+        let threads = system.streamer.threads();
         let page = watch(&stopped, &system, "test");
         page.plays(seconds(10));
 
@@ -66,9 +65,7 @@ fn a_viewer_that_stands_still_is_missed_by_nobody_and_plays_on_afterwards() {
             stopped.stop();
             given_up.push(system.settles(&before));
             let (_, gap) = neighbour.frame_gaps();
-            eventually("no thread more than before", seconds(10), || {
-                threads() <= threads_before
-            });
+            system.streamer.settles_at(threads);
             stopped.go_on();
             page.plays(seconds(20));
             gap

@@ -34,8 +34,7 @@ fn saved_changes_are_seen_and_heard_on_the_same_connection() {
         page.click(page::UNMUTE);
         page.plays_sound(seconds(10));
     }
-    let threads = || system.streamer.number("/process/threads");
-    let (before, threads_before) = (system.rest(), threads());
+    let (before, threads) = (system.rest(), system.streamer.threads());
     let heard = pages.each_ref().map(|page| page.stats().audio_concealed);
 
     let saves = measure::times(6, 20);
@@ -91,7 +90,7 @@ fn saved_changes_are_seen_and_heard_on_the_same_connection() {
         shown_in_width(&pages[0], width, 0.0);
     }
     eventually("the old pipelines are gone", IDLE_THREADS, || {
-        system.streamer.state()["encoders"]["vp8enc"] == 1 && threads() <= threads_before
+        system.streamer.state()["encoders"]["vp8enc"] == 1 && system.streamer.threads() <= threads
     });
     system.settles(&before);
     assert_eq!(pages[0].stats().connections, 1);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{http, wait_for};
+use super::{IDLE_THREADS, eventually, http, wait_for};
 
 /// From start to ready line; the first streamer on a cold machine scans its plug-ins.
 const START: Duration = Duration::from_secs(30);
@@ -145,6 +145,19 @@ impl Process {
             wanted(name).then_some((number.parse().ok()?, used))
         });
         times.collect()
+    }
+
+    /// Its threads but for the pool that serves all viewers, which may grow to one for each core.
+    pub fn threads(&self) -> usize {
+        self.cpu_times(|name| name != "viewers").len()
+    }
+
+    /// Waits until it has no more threads than before.
+    #[track_caller]
+    pub fn settles_at(&self, threads: usize) {
+        eventually("no thread more than before", IDLE_THREADS, || {
+            self.threads() <= threads
+        });
     }
 
     /// Ends it as `kill -9` does.
