@@ -228,7 +228,9 @@ fn is_patient(element: &gst::Element) -> bool {
     };
     let class = factory.metadata("klass").unwrap_or_default();
     let is = |word: &str| class.split('/').any(|part| part == word);
-    PATIENT.contains(&factory.name().as_str()) || is("Filter") && is("Converter")
+    // What scales is no converter any more in GStreamer 1.26.
+    let converts = is("Filter") && (is("Converter") || is("Scaler"));
+    converts || PATIENT.contains(&factory.name().as_str())
 }
 
 #[cfg(test)]
