@@ -74,7 +74,7 @@ async fn main() -> ExitCode {
 
 /// Starts the roles in the order in which they need one another, and ends them in the reverse one,
 /// so that every goodbye still finds its way.
-async fn play(flags: Flags) -> Result<(), Box<dyn Error>> {
+async fn play(flags: Flags) -> Result<(), Box<dyn Error + Send + Sync>> {
     let signaling = signaling::Server::bind(signaling::Config {
         listen: flags.streamer.signaling,
         data: flags.data,

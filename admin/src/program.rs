@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::resume_unwind;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,14 +13,20 @@ use tracing_subscriber::EnvFilter;
 
 /// Runs the work of the program `name`: logs go to standard error, filtered by `RUST_LOG`
 /// (default `info`), in colour on a terminal. An error is the last line there.
-pub async fn run<E: Display>(name: &str, work: impl Future<Output = Result<(), E>>) -> ExitCode {
+pub async fn run<E: Display + Send + 'static>(
+    name: &str,
+    work: impl Future<Output = Result<(), E>> + Send + 'static,
+) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    match work.await {
+    // On a thread of the runtime's own, which waits for sockets itself: one of them would have to
+    // wake this one for each datagram.
+    let done = tokio::spawn(work).await;
+    match done.unwrap_or_else(|error| resume_unwind(error.into_panic())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: {error}");

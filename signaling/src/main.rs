@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use signaling::{Config, Error, Server};
 
+/// Gives memory back after a burst of calls, of which the C library keeps most.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Knows which streams there are, and brings callers and streamers together
 #[derive(Debug, Parser)]
 #[command(name = "signaling", version)]

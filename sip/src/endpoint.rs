@@ -9,6 +9,7 @@ mod servers;
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::header::{Name, Via};
@@ -154,7 +155,7 @@ pub struct Endpoint {
     clients: HashMap<ClientId, ClientEntry>,
     client_keys: HashMap<ClientKey, ClientId>,
     servers: HashMap<ServerId, ServerEntry>,
-    server_keys: HashMap<ServerKey, ServerId>,
+    server_keys: HashMap<Arc<ServerKey>, ServerId>,
     unacknowledged: HashMap<AckKey, ServerId>,
     /// INVITEs that have not been answered 100 Trying.
     fresh: VecDeque<ServerId>,
@@ -233,7 +234,7 @@ impl Endpoint {
 
     /// A fresh tag (RFC 3261 section 19.3).
     pub fn generate_tag(&mut self) -> String {
-        format!("{:016x}", (self.random)())
+        tag((self.random)())
     }
 
     /// A fresh Call-ID.
@@ -385,7 +386,8 @@ impl Endpoint {
         }
     }
 
-    /// The request behind a handle, as it was sent, while its transaction lasts.
+    /// The request behind a handle, as it was sent, while its transaction lasts; of an accepted INVITE
+    /// without its body.
     pub fn client_request(&self, id: ClientId) -> Option<&Request> {
         self.clients.get(&id).map(|entry| entry.machine.request())
     }
@@ -479,6 +481,11 @@ impl Endpoint {
         request.headers.push_front(Name::Via, &via.to_string());
         branch
     }
+}
+
+/// A number as a tag (RFC 3261 section 19.3).
+fn tag(number: u64) -> String {
+    format!("{number:016x}")
 }
 
 /// Moves a transaction's place in the queue of deadlines.

@@ -15,6 +15,7 @@ pub mod header;
 pub mod message;
 pub mod method;
 pub mod status;
+pub mod table;
 pub mod timer;
 mod transaction;
 pub mod transport;

@@ -1,7 +1,10 @@
 //! Requests and responses: bytes become types here, once, and go back to bytes.
 
-use bytes::{Bytes, BytesMut};
-use std::fmt::{self, Write as _};
+use bytes::Bytes;
+use memchr::memmem;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
 use crate::header::{CSeq, HeaderError, Headers, Name, NameAddr, Via};
 use crate::method::Method;
@@ -45,7 +48,7 @@ pub struct Request {
     pub headers: Headers,
     /// The body, opaque here.
     pub body: Bytes,
-    identity: Identity,
+    identity: Arc<Identity>,
 }
 
 /// A response (RFC 3261 section 7.2).
@@ -59,7 +62,7 @@ pub struct Response {
     pub headers: Headers,
     /// The body, opaque here.
     pub body: Bytes,
-    identity: Identity,
+    identity: Arc<Identity>,
 }
 
 /// Bytes that are no SIP message.
@@ -100,10 +103,9 @@ impl ParseError {
         for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
             headers.copy(name, &bad.headers);
         }
-        headers.push(Name::ContentLength, "0");
         let reason: String = self.reason.chars().filter(|c| !c.is_control()).collect();
-        let text = format!("SIP/2.0 {} {reason}\r\n{headers}\r\n", self.status);
-        Some((&bad.via, Bytes::from(text)))
+        let start = format_args!("SIP/2.0 {} {reason}", self.status);
+        Some((&bad.via, to_bytes(start, &headers, b"")))
     }
 }
 
@@ -115,10 +117,7 @@ impl Message {
     /// and can often be answered.
     pub fn parse(data: Bytes) -> Result<Self, ParseError> {
         let bad = |reason: &str| ParseError::new(StatusCode::BAD_REQUEST, reason);
-        let blank = data
-            .windows(4)
-            .take(MAX_HEAD)
-            .position(|window| window == b"\r\n\r\n")
+        let blank = memmem::find(&data[..data.len().min(MAX_HEAD + 3)], b"\r\n\r\n")
             .ok_or_else(|| bad("no empty line ends the header"))?;
         let head =
             std::str::from_utf8(&data[..blank]).map_err(|_| bad("the header is not UTF-8"))?;
@@ -172,7 +171,7 @@ impl Message {
 }
 
 impl Identity {
-    fn read(headers: &Headers) -> Result<Self, String> {
+    fn read(headers: &Headers) -> Result<Arc<Self>, String> {
         let one = |name: Name| -> Result<&str, String> {
             match headers.count(name.clone()) {
                 1 => Ok(headers.get(name).unwrap_or_default()),
@@ -192,12 +191,12 @@ impl Identity {
         if call_id.is_empty() || call_id.contains(char::is_whitespace) {
             return Err("malformed Call-ID".to_owned());
         }
-        Ok(Identity {
+        Ok(Arc::new(Identity {
             from: NameAddr::parse(one(Name::From)?).map_err(wrong(Name::From))?,
             to: NameAddr::parse(one(Name::To)?).map_err(wrong(Name::To))?,
             call_id: call_id.to_owned(),
             cseq: CSeq::parse(one(Name::CSeq)?).map_err(wrong(Name::CSeq))?,
-        })
+        }))
     }
 }
 
@@ -273,12 +272,12 @@ impl Request {
             uri,
             headers,
             body: Bytes::new(),
-            identity: Identity {
+            identity: Arc::new(Identity {
                 from,
                 to,
                 call_id: call_id.to_owned(),
                 cseq,
-            },
+            }),
         }
     }
 
@@ -288,7 +287,7 @@ impl Request {
     /// section 8.1.3.5). `None` when there is no next number.
     pub fn renewed(&self) -> Option<Self> {
         let mut renewed = self.clone();
-        let cseq = &mut renewed.identity.cseq;
+        let cseq = &mut Arc::make_mut(&mut renewed.identity).cseq;
         cseq.number = cseq.number.checked_add(1).filter(|n| *n < 1 << 31)?;
         let cseq = cseq.to_string();
         renewed.headers.set(Name::CSeq, &cseq);
@@ -318,7 +317,7 @@ impl Response {
             reason: status.reason().to_owned(),
             headers,
             body: Bytes::new(),
-            identity: request.identity.clone(),
+            identity: Arc::clone(&request.identity),
         }
     }
 
@@ -331,8 +330,9 @@ impl Response {
 
     /// Puts this tag into To, which makes the answer one of a dialog (section 12.1.1).
     pub fn set_to_tag(&mut self, tag: &str) {
-        self.identity.to.params.set("tag", Some(tag));
-        self.headers.set(Name::To, &self.identity.to.to_string());
+        let to = &mut Arc::make_mut(&mut self.identity).to;
+        to.params.set("tag", Some(tag));
+        self.headers.set(Name::To, &to.to_string());
     }
 
     identity!();
@@ -347,21 +347,22 @@ impl Response {
     }
 }
 
-/// Prints a message; Content-Length is always that of the body.
-fn to_bytes(start: fmt::Arguments<'_>, headers: &Headers, body: &Bytes) -> Bytes {
-    let mut text = BytesMut::with_capacity(1024 + body.len());
+/// Prints a message; Content-Length is always that of the body. Nothing is left over beside it: what
+/// is sent is kept as well.
+fn to_bytes(start: fmt::Arguments<'_>, headers: &Headers, body: &[u8]) -> Bytes {
     let length = body.len().to_string();
-    // Writing into BytesMut grows it and cannot fail.
-    let _ = write!(text, "{start}\r\n");
-    if headers.get(Name::ContentLength) == Some(length.as_str()) {
-        let _ = write!(text, "{headers}\r\n");
-    } else {
-        let mut headers = headers.clone();
-        headers.set(Name::ContentLength, &length);
-        let _ = write!(text, "{headers}\r\n");
+    let mut headers = Cow::Borrowed(headers);
+    if headers.get(Name::ContentLength) != Some(length.as_str()) {
+        headers.to_mut().set(Name::ContentLength, &length);
     }
+    let start = start.to_string();
+    let pieces = || [start.as_str(), "\r\n"].into_iter().chain(headers.pieces());
+    let size: usize = pieces().map(str::len).sum();
+    let mut text = Vec::with_capacity(size + 2 + body.len());
+    pieces().for_each(|piece| text.extend_from_slice(piece.as_bytes()));
+    text.extend_from_slice(b"\r\n");
     text.extend_from_slice(body);
-    text.freeze()
+    text.into()
 }
 
 fn at_line(line: usize, reason: impl Into<String>) -> ParseError {

@@ -1,17 +1,19 @@
 //! Requests that we sent: their transactions, found by branch and method.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{ClientId, Endpoint, Event, Failure, MAX_DATAGRAM, Route, Wake, arm};
 use crate::header::Name;
 use crate::message::{Request, Response};
 use crate::method::Method;
+use crate::table::shrink;
 use crate::timer::{Deadlines, Timer};
 use crate::transaction::{Expiry, Heard, InviteClient, OtherClient, Outgoing};
 use crate::transport::{Peer, Transport};
 
 /// What makes an answer one to our request (RFC 3261 section 17.1.3): branch and method.
-pub(super) type ClientKey = (String, Method);
+pub(super) type ClientKey = Arc<(String, Method)>;
 
 pub(super) struct ClientEntry {
     pub(super) machine: ClientMachine,
@@ -41,7 +43,7 @@ impl Endpoint {
             self.events.push_back(Event::Failed { id, failure });
             return id;
         }
-        let key = (branch, request.method.clone());
+        let key = Arc::new((branch, request.method.clone()));
         let machine = if request.method == Method::Invite {
             let invite = InviteClient::new(now, route, request, &mut self.outbox);
             ClientMachine::Invite(invite)
@@ -52,7 +54,7 @@ impl Endpoint {
         if route.peer.transport == Transport::Tcp {
             self.streaming.insert((route.peer.address, id));
         }
-        self.client_keys.insert(key.clone(), id);
+        self.client_keys.insert(Arc::clone(&key), id);
         let entry = ClientEntry {
             machine,
             key,
@@ -143,7 +145,7 @@ impl Endpoint {
                     }
                 }
                 Expiry::Over | Expiry::OverUnacknowledged => {
-                    let key = entry.key.clone();
+                    let key = Arc::clone(&entry.key);
                     if let Some(at) = entry.wake {
                         self.wakes.remove(&(at, Wake::Client(id)));
                     }
@@ -151,6 +153,8 @@ impl Endpoint {
                     self.streaming.remove(&(peer.address, id));
                     self.clients.remove(&id);
                     self.client_keys.remove(&key);
+                    shrink(&mut self.clients);
+                    shrink(&mut self.client_keys);
                     return;
                 }
             }

@@ -2,24 +2,28 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::{AckKey, Endpoint, Event, MAGIC_COOKIE, ServerId, Wake, arm};
+use super::{AckKey, Endpoint, Event, MAGIC_COOKIE, ServerId, Wake, arm, tag};
 use crate::header::{Name, NameAddr, Via};
 use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::status::StatusCode;
+use crate::table::shrink;
 use crate::timer::Deadlines;
 use crate::transaction::{Expiry, InviteServer, OtherServer};
 use crate::transport::{Peer, Transport};
+use crate::uri::Host;
 
 pub(super) struct ServerEntry {
     pub(super) machine: ServerMachine,
-    key: ServerKey,
-    pub(super) ack: Option<AckKey>,
+    key: Arc<ServerKey>,
+    pub(super) ack: Option<Box<AckKey>>,
     /// Bytes of the request.
     size: usize,
-    tag: String,
+    /// For answers of the role's that have none.
+    tag: u64,
     wake: Option<Instant>,
 }
 
@@ -34,7 +38,8 @@ pub(super) enum ServerMachine {
 pub(super) struct ServerKey {
     /// The branch; of senders older than RFC 3261, the fields that were compared then.
     branch: String,
-    sent_by: String,
+    host: Host,
+    port: Option<u16>,
     method: Method,
     call_id: String,
     cseq: u32,
@@ -83,7 +88,7 @@ impl Endpoint {
             return;
         }
         let id = ServerId(self.next_id());
-        let tag = self.generate_tag();
+        let tag = (self.random)();
         let machine = if request.method == Method::Invite {
             let trying = Response::to_request(&request, StatusCode::TRYING);
             let invite = InviteServer::new(now, request.clone(), back, &trying);
@@ -94,7 +99,8 @@ impl Endpoint {
         };
         let cancelled = (request.method == Method::Cancel)
             .then(|| self.server_keys.get(&key.of(Method::Invite)).copied());
-        self.server_keys.insert(key.clone(), id);
+        let key = Arc::new(key);
+        self.server_keys.insert(Arc::clone(&key), id);
         let entry = ServerEntry {
             machine,
             key,
@@ -141,7 +147,7 @@ impl Endpoint {
         };
         let pending = matches!(&entry.machine, ServerMachine::Invite(tx) if tx.is_pending());
         let mut answer = Response::to_request(&request, StatusCode::OK);
-        answer.set_to_tag(&entry.tag);
+        answer.set_to_tag(&tag(entry.tag));
         self.respond(now, id, answer);
         if pending {
             self.events.push_back(Event::Cancel { invite, request });
@@ -210,7 +216,7 @@ impl Endpoint {
         response.call_id().hash(&mut hasher);
         response.cseq().number.hash(&mut hasher);
         response.from().tag().hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
+        tag(hasher.finish())
     }
 
     fn forget_server(&mut self, id: ServerId) {
@@ -224,6 +230,8 @@ impl Endpoint {
         if let Some(ack) = entry.ack {
             self.unacknowledged.remove(&ack);
         }
+        shrink(&mut self.servers);
+        shrink(&mut self.server_keys);
     }
 
     pub(super) fn answer(
@@ -237,7 +245,7 @@ impl Endpoint {
             return;
         };
         if response.status != StatusCode::TRYING && response.to().tag().is_none() {
-            response.set_to_tag(&entry.tag);
+            response.set_to_tag(&tag(entry.tag));
         }
         let sent = match &mut entry.machine {
             ServerMachine::Invite(invite) => {
@@ -245,7 +253,7 @@ impl Endpoint {
                 if accept && invite.is_pending() {
                     let (from, to) = (response.from(), response.to());
                     let key = AckKey::new(response.call_id(), response.cseq().number, from, to);
-                    entry.ack = Some(key.clone());
+                    entry.ack = Some(Box::new(key.clone()));
                     self.unacknowledged.insert(key, id);
                 }
                 invite.respond(now, &response, accept, &mut self.outbox)
@@ -339,7 +347,8 @@ impl ServerKey {
         };
         ServerKey {
             branch,
-            sent_by: format!("{}:{}", via.host, via.port.unwrap_or_default()),
+            host: via.host.clone(),
+            port: via.port,
             method: request.method.clone(),
             call_id: request.call_id().to_owned(),
             cseq: request.cseq().number,

@@ -1,6 +1,7 @@
 //! Header fields: the lines of a message, kept as they came, and the values that we read.
 
 use std::fmt;
+use std::mem::discriminant;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -92,7 +93,13 @@ names! {
 
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str().eq_ignore_ascii_case(other.as_str())
+        match (self, other) {
+            (Name::Other(_), _) | (_, Name::Other(_)) => {
+                self.as_str().eq_ignore_ascii_case(other.as_str())
+            }
+            // Of those that are known the kind tells, which is asked of every line of a message.
+            _ => discriminant(self) == discriminant(other),
+        }
     }
 }
 
@@ -102,10 +109,13 @@ impl Eq for Name {}
 ///
 /// Lines that came from the network stay slices of what was received: a field that nobody edits
 /// is printed exactly as it came, whatever its spelling, spacing and folding.
+///
+/// A copy shares the lines until one of the two is edited: messages are kept far more often than
+/// changed.
 #[derive(Clone, Debug, Default)]
 pub struct Headers {
     received: Arc<str>,
-    lines: Vec<Line>,
+    lines: Arc<Vec<Line>>,
 }
 
 #[derive(Clone, Debug)]
@@ -143,9 +153,7 @@ impl Headers {
             let start = at;
             // A line goes on where the next one begins with white space (section 7.3.1).
             let end = loop {
-                let end = head[at..]
-                    .find("\r\n")
-                    .map_or(head.len(), |found| at + found);
+                let end = scan::line_end(&head[at..]).map_or(head.len(), |found| at + found);
                 at = (end + 2).min(head.len());
                 if !head[at..].starts_with([' ', '\t']) || at >= head.len() {
                     break end;
@@ -178,7 +186,12 @@ impl Headers {
                 },
             });
         }
+        let lines = Arc::new(lines);
         (Headers { received, lines }, fault)
+    }
+
+    fn edit(&mut self) -> &mut Vec<Line> {
+        Arc::make_mut(&mut self.lines)
     }
 
     fn value<'a>(&'a self, line: &'a Line) -> &'a str {
@@ -217,12 +230,12 @@ impl Headers {
 
     /// Adds a line at the end.
     pub fn push(&mut self, name: Name, value: &str) {
-        self.lines.push(Line::own(name, value));
+        self.edit().push(Line::own(name, value));
     }
 
     /// Adds a line at the front, before others of its name.
     pub fn push_front(&mut self, name: Name, value: &str) {
-        self.lines.insert(0, Line::own(name, value));
+        self.edit().insert(0, Line::own(name, value));
     }
 
     /// Replaces the first line of this name in its place and removes the others; adds one where
@@ -231,11 +244,12 @@ impl Headers {
         match self.lines.iter().position(|line| line.name == name) {
             Some(first) => {
                 let mut at = 0;
-                self.lines.retain(|line| {
+                let lines = self.edit();
+                lines.retain(|line| {
                     at += 1;
                     at - 1 <= first || line.name != name
                 });
-                self.lines[first] = Line::own(name, value);
+                lines[first] = Line::own(name, value);
             }
             None => self.push(name, value),
         }
@@ -243,7 +257,7 @@ impl Headers {
 
     /// Removes every line of this name.
     pub fn remove(&mut self, name: Name) {
-        self.lines.retain(|line| line.name != name);
+        self.edit().retain(|line| line.name != name);
     }
 
     /// Takes the first value of this name out, leaving the rest of its line.
@@ -257,9 +271,9 @@ impl Headers {
         let value = value.trim().to_owned();
         let rest = rest.to_owned();
         if rest.is_empty() {
-            self.lines.remove(first);
+            self.edit().remove(first);
         } else {
-            self.lines[first].text = Text::Own(rest);
+            self.edit()[first].text = Text::Own(rest);
         }
         Some(value)
     }
@@ -274,14 +288,22 @@ impl Headers {
             Some(comma) => format!("{value}{}", &line[comma..]),
             None => value.to_owned(),
         };
-        self.lines[first].text = Text::Own(text);
+        self.edit()[first].text = Text::Own(text);
+    }
+
+    /// The text of all lines with their ends, piece by piece.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().flat_map(|line| match &line.text {
+            Text::Received { line, .. } => [&self.received[line.clone()], "", "", "\r\n"],
+            Text::Own(value) => [line.name.as_str(), ": ", value, "\r\n"],
+        })
     }
 
     /// Copies every line of this name from another message, as it stands there.
     pub(crate) fn copy(&mut self, name: Name, from: &Headers) {
         for line in from.lines.iter().filter(|line| line.name == name) {
             let text = Text::Own(from.value(line).to_owned());
-            self.lines.push(Line {
+            self.edit().push(Line {
                 name: line.name.clone(),
                 text,
             });
@@ -306,14 +328,7 @@ impl Line {
 
 impl fmt::Display for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.lines {
-            match &line.text {
-                Text::Received { line, .. } => f.write_str(&self.received[line.clone()])?,
-                Text::Own(value) => write!(f, "{}: {value}", line.name.as_str())?,
-            }
-            f.write_str("\r\n")?;
-        }
-        Ok(())
+        self.pieces().try_for_each(|piece| f.write_str(piece))
     }
 }
 

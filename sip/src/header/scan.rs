@@ -43,6 +43,13 @@ pub(crate) fn find(text: &str, wanted: u8) -> Option<usize> {
     None
 }
 
+/// Where the first line ends.
+pub(crate) fn line_end(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut ends = memchr::memchr_iter(b'\r', bytes);
+    ends.find(|&at| bytes.get(at + 1) == Some(&b'\n'))
+}
+
 /// The content of a quoted string that begins `text`, and what follows it.
 pub(crate) fn unquote(text: &str) -> Option<(String, &str)> {
     let inner = text.strip_prefix('"')?;

@@ -91,6 +91,7 @@ impl InviteClient {
         } else if response.status.is_success() {
             if pending {
                 self.state = State::Accepted;
+                self.outgoing.arrived();
                 self.deadlines.stop_all();
                 self.deadlines.set(Timer::Forget, now + TRANSACTION_LIMIT);
             }

@@ -111,6 +111,12 @@ impl Outgoing {
         &self.request
     }
 
+    /// It has arrived for good, so it is not sent again; its body would be kept for nothing.
+    pub(crate) fn arrived(&mut self) {
+        self.request.body = Bytes::new();
+        self.letter = Letter::new(self.letter.peer(), Bytes::new());
+    }
+
     /// The way of requests that follow it.
     pub(crate) fn route(&self) -> Route {
         Route {
