@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::Instant;
 
+use sip::table::shrink;
+
 /// Deadlines by what they concern.
 #[derive(Debug)]
 pub(crate) struct Deadlines<K> {
@@ -41,6 +43,7 @@ impl<K: Ord + Hash + Clone> Deadlines<K> {
         self.order.first().filter(|(at, _)| *at <= now)?;
         let (_, key) = self.order.pop_first()?;
         self.at.remove(&key);
+        shrink(&mut self.at);
         Some(key)
     }
 

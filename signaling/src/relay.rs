@@ -9,6 +9,7 @@ mod offer;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use sip::table::shrink;
 use sip::timer::TRANSACTION_LIMIT;
 use sip::{
     ClientId, Dialog, Endpoint, Failure, Method, Name, Peer, Reason, Request, Response, ServerId,
@@ -47,6 +48,8 @@ pub(crate) struct Context<'a> {
 pub(crate) struct Relay {
     own: Own,
     forwards: HashMap<ServerId, Forward>,
+    /// INVITEs that have their 2xx, which may come again.
+    accepted: HashMap<ServerId, Accepted>,
     branches: HashMap<ClientId, ServerId>,
     /// The tags of the calls that were hung up from here, by branch.
     hung_up: HashMap<ClientId, Vec<String>>,
@@ -65,7 +68,7 @@ enum Deadline {
     HungUp(ClientId),
 }
 
-/// A request that was passed on.
+/// A request that was passed on and has no final answer yet.
 #[derive(Debug)]
 struct Forward {
     /// As it came, so that it can be passed on once more.
@@ -75,17 +78,19 @@ struct Forward {
     kind: Kind,
     /// Its stream had ended, so it was sent to the address of its Contact.
     direct: bool,
-    state: State,
+    branch: ClientId,
+    /// The streamer it waits for, unless it is within a call.
+    binding: Option<BindingId>,
+    /// Those that are asked next.
+    others: VecDeque<BindingId>,
 }
 
-impl Forward {
-    /// The streamer it waits for, unless it is within a call.
-    fn binding(&self) -> Option<BindingId> {
-        match self.state {
-            State::Pending { binding, .. } => binding,
-            State::Accepted { .. } => None,
-        }
-    }
+/// What is left of an accepted INVITE: it was passed on as a whole, and will not be once more.
+#[derive(Debug)]
+struct Accepted {
+    call_id: String,
+    kind: Kind,
+    branch: ClientId,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,23 +103,12 @@ enum Kind {
     Within,
 }
 
-#[derive(Debug)]
-enum State {
-    /// No final answer yet.
-    Pending {
-        branch: ClientId,
-        binding: Option<BindingId>,
-        others: VecDeque<BindingId>,
-    },
-    /// An INVITE with a 2xx, which may come again.
-    Accepted { branch: ClientId },
-}
-
 impl Relay {
     pub(crate) fn new(own: Own) -> Self {
         Relay {
             own,
             forwards: HashMap::new(),
+            accepted: HashMap::new(),
             branches: HashMap::new(),
             hung_up: HashMap::new(),
             deadlines: Deadlines::new(),
@@ -123,16 +117,14 @@ impl Relay {
 
     /// INVITEs that start a call and have no final answer yet.
     pub(crate) fn pending_calls(&self) -> usize {
-        let pending = |forward: &&Forward| {
-            forward.kind == Kind::Call && matches!(forward.state, State::Pending { .. })
-        };
-        self.forwards.values().filter(pending).count()
+        let calls = self.forwards.values();
+        calls.filter(|forward| forward.kind == Kind::Call).count()
     }
 
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
-        let empty = self.forwards.is_empty() && self.branches.is_empty();
-        empty && self.hung_up.is_empty() && self.deadlines.len() == 0
+        let empty = self.forwards.is_empty() && self.accepted.is_empty();
+        empty && self.branches.is_empty() && self.hung_up.is_empty() && self.deadlines.len() == 0
     }
 
     /// A request for a stream, outside any call.
@@ -174,17 +166,6 @@ impl Relay {
         Ok(())
     }
 
-    fn insert(&mut self, id: ServerId, request: Request, from: Peer, kind: Kind, state: State) {
-        let forward = Forward {
-            request,
-            from,
-            kind,
-            direct: false,
-            state,
-        };
-        self.forwards.insert(id, forward);
-    }
-
     /// Ends a request in flight; what is left is to answer its sender.
     fn take(&mut self, id: ServerId) -> Option<Forward> {
         self.deadlines.clear(&Deadline::Answer(id));
@@ -219,12 +200,16 @@ impl Relay {
         }
         let branch = context.endpoint.request(context.now, address, prepared);
         self.branches.insert(branch, id);
-        let state = State::Pending {
+        let forward = Forward {
+            request: request.clone(),
+            from,
+            kind: Kind::Within,
+            direct: false,
             branch,
             binding: None,
             others: VecDeque::new(),
         };
-        self.insert(id, request.clone(), from, Kind::Within, state);
+        self.forwards.insert(id, forward);
         Ok(())
     }
 
@@ -266,9 +251,7 @@ impl Relay {
         forward: &Forward,
         refusal: &Refusal,
     ) {
-        if let State::Pending { branch, .. } = forward.state {
-            self.retire(context, branch);
-        }
+        self.retire(context, forward.branch);
         refuse(context, id, &forward.request, forward.kind, refusal);
     }
 
@@ -296,43 +279,21 @@ impl Relay {
             return;
         };
         self.deadlines.clear(&Deadline::Silence(branch));
-        if let Some(binding) = self.forwards.get(&id).and_then(Forward::binding) {
+        if let Some(binding) = self.forwards.get(&id).and_then(|it| it.binding) {
             context.registrar.mark_answering(binding);
         }
         if status == StatusCode::TRYING {
             return;
         }
-        let Some(forward) = self.forwards.get_mut(&id) else {
+        if status.is_success() && response.cseq().method == Method::Invite {
+            return self.accept(context, id, branch, response, source);
+        }
+        let Some(forward) = self.forwards.get(&id) else {
             return;
         };
-        let is_invite = forward.request.method == Method::Invite;
         if status.is_provisional() {
             if forward.kind == Kind::Call {
                 context.sessions.answered(context.now, &response, None);
-            }
-            context.endpoint.respond(context.now, id, response);
-        } else if status.is_success() && is_invite {
-            if context.sessions.is_second(&response) && forward.kind == Kind::Call {
-                self.hang_up(context, branch, &response, source);
-                return;
-            }
-            // It comes again, so the ACK that passed was lost behind us. A datagram may arrive
-            // twice, so sending the same ACK once more harms nobody, and it has the shorter way.
-            if let Some((address, ack)) = context.sessions.ack(&response) {
-                context.endpoint.send_request(address, ack);
-            }
-            if let State::Pending { .. } = forward.state {
-                forward.state = State::Accepted { branch };
-                self.deadlines.clear(&Deadline::Answer(id));
-                self.deadlines
-                    .set(Deadline::Settled(id), context.now + SETTLED);
-                if forward.kind == Kind::Call {
-                    info!(call_id = response.call_id(), %status, "call accepted");
-                }
-            }
-            if forward.kind == Kind::Call {
-                let hop = self.own.hop_above(&response, source);
-                context.sessions.answered(context.now, &response, hop);
             }
             context.endpoint.respond(context.now, id, response);
         } else {
@@ -349,6 +310,49 @@ impl Relay {
             }
             context.endpoint.respond(context.now, id, response);
         }
+    }
+
+    /// A 2xx to an INVITE came, for the first time or again.
+    fn accept(
+        &mut self,
+        context: &mut Context<'_>,
+        id: ServerId,
+        branch: ClientId,
+        response: Response,
+        source: Peer,
+    ) {
+        let before = self.accepted.get(&id).map(|accepted| accepted.kind);
+        let pending = self.forwards.get(&id).map(|forward| forward.kind);
+        let Some(kind) = before.or(pending) else {
+            return;
+        };
+        if context.sessions.is_second(&response) && kind == Kind::Call {
+            return self.hang_up(context, branch, &response, source);
+        }
+        // It comes again, so the ACK that passed was lost behind us. A datagram may arrive twice,
+        // so sending the same ACK once more harms nobody, and it has the shorter way.
+        if let Some((address, ack)) = context.sessions.ack(&response) {
+            context.endpoint.send_request(address, ack);
+        }
+        let call_id = response.call_id();
+        if self.take(id).is_some() {
+            let accepted = Accepted {
+                call_id: call_id.to_owned(),
+                kind,
+                branch,
+            };
+            self.accepted.insert(id, accepted);
+            self.deadlines
+                .set(Deadline::Settled(id), context.now + SETTLED);
+            if kind == Kind::Call {
+                info!(call_id, status = %response.status, "call accepted");
+            }
+        }
+        if kind == Kind::Call {
+            let hop = self.own.hop_above(&response, source);
+            context.sessions.answered(context.now, &response, hop);
+        }
+        context.endpoint.respond(context.now, id, response);
     }
 
     /// A request that was passed on has no answer.
@@ -417,10 +421,9 @@ impl Relay {
 
     /// Refuses every call that is not answered yet: the server ends.
     pub(crate) fn refuse_pending(&mut self, context: &mut Context<'_>) {
-        let pending = self.forwards.iter().filter(|(_, forward)| {
-            forward.kind == Kind::Call && matches!(forward.state, State::Pending { .. })
-        });
-        let pending: Vec<ServerId> = pending.map(|(id, _)| *id).collect();
+        let calls = self.forwards.iter();
+        let calls = calls.filter(|(_, forward)| forward.kind == Kind::Call);
+        let pending: Vec<ServerId> = calls.map(|(id, _)| *id).collect();
         for id in pending {
             if let Some(forward) = self.take(id) {
                 self.abandon(
@@ -444,7 +447,7 @@ impl Relay {
                     let Some(&id) = self.branches.get(&branch) else {
                         continue;
                     };
-                    if let Some(binding) = self.forwards.get(&id).and_then(Forward::binding) {
+                    if let Some(binding) = self.forwards.get(&id).and_then(|it| it.binding) {
                         context.registrar.mark_silent(context.now, binding);
                     }
                     self.offer_next(context, id);
@@ -456,15 +459,12 @@ impl Relay {
                     }
                 }
                 Deadline::Settled(id) => {
-                    if let Some(Forward {
-                        request,
-                        state: State::Accepted { branch },
-                        ..
-                    }) = self.take(id)
-                    {
-                        self.branches.remove(&branch);
-                        context.sessions.settle(request.call_id());
+                    if let Some(accepted) = self.accepted.remove(&id) {
+                        self.branches.remove(&accepted.branch);
+                        context.sessions.settle(&accepted.call_id);
                     }
+                    shrink(&mut self.accepted);
+                    shrink(&mut self.branches);
                 }
                 Deadline::HungUp(branch) => {
                     self.hung_up.remove(&branch);

@@ -28,6 +28,8 @@ use crate::store::writer::{self, SnapshotRequest};
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// While transactions run out, without the role being called, their number is told this often.
 const GAUGE_INTERVAL: Duration = Duration::from_millis(250);
+/// So many transactions at once are a burst; it is over when a sixteenth of them are left.
+const BURST: usize = 1000;
 /// The writer asks for one snapshot at a time.
 const REQUESTS: usize = 1;
 
@@ -154,7 +156,7 @@ impl Server {
             trust,
             gate,
             gauges,
-            ladder: _,
+            ladder,
             writers,
             admin,
         } = self;
@@ -186,6 +188,8 @@ impl Server {
             role: &mut role,
             revision,
             gauges,
+            ladder,
+            most: 0,
             due: Some(Instant::now()),
         };
         let ended = socket.run(endpoint, published, receiver, shutdown).await;
@@ -221,6 +225,9 @@ struct Published<'a> {
     role: &'a mut Signaling,
     revision: watch::Sender<u64>,
     gauges: watch::Sender<Gauges>,
+    ladder: Arc<Ladder>,
+    /// Transactions at once since the ladder was gathered.
+    most: usize,
     /// When to tell the next time; nothing to tell when `None`.
     due: Option<Instant>,
 }
@@ -233,6 +240,11 @@ impl Published<'_> {
     fn publish(&mut self, now: Instant, endpoint: &Endpoint) {
         let transactions = endpoint.transactions();
         self.due = (transactions > 0).then_some(now + GAUGE_INTERVAL);
+        self.most = self.most.max(transactions);
+        if self.most >= BURST && transactions < self.most / 16 {
+            self.ladder.gather();
+            self.most = transactions;
+        }
         let gauges = Gauges {
             serving: true,
             counts: self.role.counts(),

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sip::table::shrink;
 use sip::{Peer, Request, Response, Uri};
 
 use crate::deadlines::Deadlines;
@@ -315,6 +316,7 @@ impl Sessions {
     pub fn remove(&mut self, call_id: &str) {
         if let Some(session) = self.table.remove(call_id) {
             self.deadlines.clear(&session.record.call_id);
+            shrink(&mut self.table);
             self.revision += 1;
         }
     }

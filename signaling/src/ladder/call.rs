@@ -158,6 +158,17 @@ impl Call {
         }
     }
 
+    /// Moves all of it to fresh memory.
+    pub(crate) fn move_out(&mut self) {
+        self.head.call_id = Arc::from(&*self.head.call_id);
+        self.head.stream = self.head.stream.as_deref().map(Arc::from);
+        let moved = self.messages.iter().map(|message| Message {
+            payload: Bytes::copy_from_slice(&message.payload),
+            ..message.clone()
+        });
+        self.messages = moved.collect();
+    }
+
     /// The memory that it takes, nearly.
     pub(crate) fn cost(&self) -> usize {
         self.cost

@@ -98,6 +98,12 @@ impl Ladder {
         }
     }
 
+    /// Moves everything together, which takes a few milliseconds. What is left of a burst of calls
+    /// lies scattered over all the memory that the burst took, of which none could be given back.
+    pub(crate) fn gather(&self) {
+        self.ring().gather();
+    }
+
     /// What there is to tell of each call, the latest first.
     fn heads(&self) -> Vec<Head> {
         let ring = self.ring();
@@ -136,6 +142,14 @@ impl Ring {
             self.gone += 1;
             self.cost -= oldest.cost();
             self.places.remove(&oldest.head.call_id);
+        }
+    }
+
+    fn gather(&mut self) {
+        self.places = HashMap::with_capacity(self.calls.len());
+        for (call, place) in self.calls.iter_mut().zip(self.gone..) {
+            call.move_out();
+            self.places.insert(Arc::clone(&call.head.call_id), place);
         }
     }
 

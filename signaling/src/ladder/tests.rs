@@ -112,6 +112,26 @@ fn a_ladder_without_room_keeps_nothing() {
 }
 
 #[test]
+fn calls_that_moved_together_are_the_same_and_go_on() {
+    let mut traffic = Traffic::new();
+    let ladder = Ladder::bounded(3, usize::MAX);
+    for call_id in ["a", "b", "c", "d"] {
+        ladder.record(&traffic.datagram(Way::In, &invite(call_id, 1000)));
+    }
+    let before = (known(&ladder), ladder.fill());
+    let kept = ladder.call("c").unwrap().messages[0].payload.clone();
+    ladder.gather();
+    assert_eq!((known(&ladder), ladder.fill()), before);
+    let moved = ladder.call("c").unwrap().messages[0].payload.clone();
+    assert_eq!(moved, kept);
+    assert_ne!(moved.as_ptr(), kept.as_ptr());
+    ladder.record(&traffic.message(Way::In, "BYE", "c"));
+    assert_eq!(ladder.call("c").unwrap().messages.len(), 2);
+    ladder.record(&traffic.message(Way::In, "INVITE", "e"));
+    assert_eq!(known(&ladder), ["e", "d", "c"]);
+}
+
+#[test]
 fn what_is_no_sip_is_not_kept() {
     let mut traffic = Traffic::new();
     let ladder = Ladder::new(10);

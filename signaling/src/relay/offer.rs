@@ -46,12 +46,16 @@ impl Relay {
         self.branches.insert(branch, id);
         self.deadlines
             .set(Deadline::Silence(branch), context.now + SILENCE_LIMIT);
-        let state = State::Pending {
+        let forward = Forward {
+            request,
+            from,
+            kind,
+            direct: false,
             branch,
             binding: Some(target),
             others: targets,
         };
-        self.insert(id, request, from, kind, state);
+        self.forwards.insert(id, forward);
     }
 
     /// Whoever cannot be reached by the stream that it had opened may take another one, at the
@@ -60,13 +64,8 @@ impl Relay {
         let Some(forward) = self.forwards.get_mut(&id) else {
             return false;
         };
-        let State::Pending {
-            branch, binding, ..
-        } = &mut forward.state
-        else {
-            return false;
-        };
-        let Some(sent) = context.endpoint.client_request(*branch) else {
+        let (branch, binding) = (forward.branch, forward.binding);
+        let Some(sent) = context.endpoint.client_request(branch) else {
             return false;
         };
         let by_proxy = sent.headers.get(Name::Route).is_some();
@@ -82,7 +81,7 @@ impl Relay {
             Kind::Within => context.sessions.find(&forward.request),
             Kind::Call | Kind::Stream => None,
         };
-        let tried = match *binding {
+        let tried = match binding {
             Some(binding) => context.registrar.get(binding).map(|it| it.record.address),
             None => within.map(|(direction, session)| session.address(direction)),
         };
@@ -92,15 +91,15 @@ impl Relay {
         let direction = within.map_or(Direction::ToStreamer, |(direction, _)| direction);
         let again = context.endpoint.request(context.now, to, request);
         forward.direct = true;
-        self.branches.remove(branch);
+        self.branches.remove(&branch);
         self.branches.insert(again, id);
-        self.deadlines.clear(&Deadline::Silence(*branch));
-        if let Some(binding) = *binding {
+        self.deadlines.clear(&Deadline::Silence(branch));
+        if let Some(binding) = binding {
             self.deadlines
                 .set(Deadline::Silence(again), context.now + SILENCE_LIMIT);
             context.registrar.move_to(binding, to);
         }
-        *branch = again;
+        forward.branch = again;
         if forward.kind != Kind::Stream {
             context.sessions.move_to(&call_id, direction, to);
         }
@@ -112,14 +111,12 @@ impl Relay {
         let Some(forward) = self.forwards.get_mut(&id) else {
             return false;
         };
-        let State::Pending { branch, others, .. } = &mut forward.state else {
-            return false;
-        };
+        let others = &mut forward.others;
         others.retain(|other| context.registrar.get(*other).is_some());
         if others.is_empty() {
             return false;
         }
-        let (branch, others) = (*branch, std::mem::take(others));
+        let (branch, others) = (forward.branch, std::mem::take(others));
         self.offer_again(context, id, branch, others);
         true
     }
@@ -150,23 +147,17 @@ impl Relay {
         let waiting: Vec<(ServerId, ClientId, VecDeque<BindingId>)> = self
             .forwards
             .iter_mut()
-            .filter_map(|(id, forward)| match &mut forward.state {
-                State::Pending {
-                    branch,
-                    binding: Some(binding),
-                    others,
-                } if *binding == old => {
+            .filter_map(|(id, forward)| {
+                let others = &mut forward.others;
+                if forward.binding == Some(old) {
                     others.push_front(new);
-                    Some((*id, *branch, std::mem::take(others)))
+                    return Some((*id, forward.branch, std::mem::take(others)));
                 }
-                State::Pending { others, .. } => {
-                    others
-                        .iter_mut()
-                        .filter(|other| **other == old)
-                        .for_each(|it| *it = new);
-                    None
-                }
-                State::Accepted { .. } => None,
+                others
+                    .iter_mut()
+                    .filter(|other| **other == old)
+                    .for_each(|it| *it = new);
+                None
             })
             .collect();
         for (id, branch, targets) in waiting {
