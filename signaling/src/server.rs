@@ -28,8 +28,9 @@ use crate::store::writer::{self, SnapshotRequest};
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// While transactions run out, without the role being called, their number is told this often.
 const GAUGE_INTERVAL: Duration = Duration::from_millis(250);
-/// So many transactions at once are a burst; it is over when a sixteenth of them are left.
-const BURST: usize = 1000;
+/// So many transactions at once are a burst; it is over when a sixteenth of them are left, which may
+/// still be one.
+const BURST: usize = 100;
 /// The writer asks for one snapshot at a time.
 const REQUESTS: usize = 1;
 
