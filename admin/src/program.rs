@@ -23,8 +23,8 @@ pub async fn run<E: Display + Send + 'static>(
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    // On a thread of the runtime's own, which waits for sockets itself: one of them would have to
-    // wake this one for each datagram.
+    // On one of the runtime's workers, which wait for sockets themselves; the main thread is woken
+    // by one of them for each datagram.
     let done = tokio::spawn(work).await;
     match done.unwrap_or_else(|error| resume_unwind(error.into_panic())) {
         Ok(()) => ExitCode::SUCCESS,

@@ -227,7 +227,7 @@ struct Published<'a> {
     revision: watch::Sender<u64>,
     gauges: watch::Sender<Gauges>,
     ladder: Arc<Ladder>,
-    /// Transactions at once since the ladder was gathered.
+    /// The most transactions at once since the ladder was last gathered.
     most: usize,
     /// When to tell the next time; nothing to tell when `None`.
     due: Option<Instant>,

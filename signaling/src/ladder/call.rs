@@ -158,7 +158,7 @@ impl Call {
         }
     }
 
-    /// Moves all of it to fresh memory.
+    /// Moves all of it to memory that is allocated now.
     pub(crate) fn move_out(&mut self) {
         self.head.call_id = Arc::from(&*self.head.call_id);
         self.head.stream = self.head.stream.as_deref().map(Arc::from);
