@@ -4,6 +4,7 @@
 //! codec is, or who watches: it relays what it does not understand.
 
 pub mod auth;
+mod burst;
 pub mod config;
 mod date;
 mod deadlines;

@@ -14,6 +14,7 @@ use tracing::error;
 
 use crate::auth::Gate;
 use crate::auth::users::Users;
+use crate::burst::Burst;
 use crate::config::Config;
 use crate::error::Error;
 use crate::ladder::{Flow, Ladder, Recorder, Writers};
@@ -26,11 +27,9 @@ use crate::store::writer::{self, SnapshotRequest};
 
 /// What changed is told to the writer and to operators at most this often.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
-/// While transactions run out, without the role being called, their number is told this often.
+/// While transactions run out, or the ladder settles after them, without the role being called, this
+/// is looked at so often.
 const GAUGE_INTERVAL: Duration = Duration::from_millis(250);
-/// So many transactions at once are a burst; it is over when a sixteenth of them are left, which may
-/// still be one.
-const BURST: usize = 100;
 /// The writer asks for one snapshot at a time.
 const REQUESTS: usize = 1;
 
@@ -190,7 +189,7 @@ impl Server {
             revision,
             gauges,
             ladder,
-            most: 0,
+            burst: Burst::default(),
             due: Some(Instant::now()),
         };
         let ended = socket.run(endpoint, published, receiver, shutdown).await;
@@ -227,8 +226,7 @@ struct Published<'a> {
     revision: watch::Sender<u64>,
     gauges: watch::Sender<Gauges>,
     ladder: Arc<Ladder>,
-    /// The most transactions at once since the ladder was last gathered.
-    most: usize,
+    burst: Burst,
     /// When to tell the next time; nothing to tell when `None`.
     due: Option<Instant>,
 }
@@ -240,12 +238,11 @@ impl Published<'_> {
 
     fn publish(&mut self, now: Instant, endpoint: &Endpoint) {
         let transactions = endpoint.transactions();
-        self.due = (transactions > 0).then_some(now + GAUGE_INTERVAL);
-        self.most = self.most.max(transactions);
-        if self.most >= BURST && transactions < self.most / 16 {
+        if self.burst.is_move_due(now, transactions) {
             self.ladder.gather();
-            self.most = transactions;
         }
+        let is_busy = transactions > 0 || self.burst.is_settling();
+        self.due = is_busy.then_some(now + GAUGE_INTERVAL);
         let gauges = Gauges {
             serving: true,
             counts: self.role.counts(),

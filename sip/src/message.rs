@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use memchr::memmem;
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
 use crate::header::{CSeq, HeaderError, Headers, Name, NameAddr, Via};
@@ -104,8 +103,8 @@ impl ParseError {
             headers.copy(name, &bad.headers);
         }
         let reason: String = self.reason.chars().filter(|c| !c.is_control()).collect();
-        let start = format_args!("SIP/2.0 {} {reason}", self.status);
-        Some((&bad.via, to_bytes(start, &headers, b"")))
+        let start = format!("SIP/2.0 {} {reason}", self.status);
+        Some((&bad.via, to_bytes(&start, &headers, b"")))
     }
 }
 
@@ -298,7 +297,7 @@ impl Request {
     /// The request as it goes on the wire.
     pub fn to_bytes(&self) -> Bytes {
         to_bytes(
-            format_args!("{} {} SIP/2.0", self.method, self.uri),
+            &format!("{} {} SIP/2.0", self.method, self.uri),
             &self.headers,
             &self.body,
         )
@@ -340,7 +339,7 @@ impl Response {
     /// The response as it goes on the wire.
     pub fn to_bytes(&self) -> Bytes {
         to_bytes(
-            format_args!("SIP/2.0 {} {}", self.status, self.reason),
+            &format!("SIP/2.0 {} {}", self.status, self.reason),
             &self.headers,
             &self.body,
         )
@@ -349,14 +348,13 @@ impl Response {
 
 /// Prints a message; Content-Length is always that of the body. Nothing is left over beside it: what
 /// is sent is kept as well.
-fn to_bytes(start: fmt::Arguments<'_>, headers: &Headers, body: &[u8]) -> Bytes {
+fn to_bytes(start: &str, headers: &Headers, body: &[u8]) -> Bytes {
     let length = body.len().to_string();
     let mut headers = Cow::Borrowed(headers);
     if headers.get(Name::ContentLength) != Some(length.as_str()) {
         headers.to_mut().set(Name::ContentLength, &length);
     }
-    let start = start.to_string();
-    let pieces = || [start.as_str(), "\r\n"].into_iter().chain(headers.pieces());
+    let pieces = || [start, "\r\n"].into_iter().chain(headers.pieces());
     let size: usize = pieces().map(str::len).sum();
     let mut text = Vec::with_capacity(size + 2 + body.len());
     pieces().for_each(|piece| text.extend_from_slice(piece.as_bytes()));
