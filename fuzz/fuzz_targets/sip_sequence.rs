@@ -12,7 +12,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use signaling::auth::Gate;
 use signaling::auth::users::Users;
-use signaling::rates::Rates;
+use signaling::rates::{Rates, Trust};
 use signaling::role::{Counts, Signaling};
 use signaling::routing::Own;
 use signaling::store::Snapshot;
@@ -92,8 +92,8 @@ impl World {
     fn new(passwords: u8) -> Self {
         let now = Instant::now();
         let own = Own::new(server(), &[]);
-        let trusted = "192.0.2.0/30".parse().expect("a network");
-        let rates = Rates::new(trusted);
+        let trusted: Trust = "192.0.2.0/30".parse().expect("a network");
+        let rates = Rates::new(trusted.clone());
         let wall = SystemTime::UNIX_EPOCH;
         let mut role = Signaling::new(own, rates, now, wall, &Snapshot::default());
         if passwords & 1 != 0 {
@@ -102,7 +102,7 @@ impl World {
         }
         World {
             now,
-            endpoint: endpoint(server()),
+            endpoint: endpoint(server()).with_trust(move |ip| trusted.contains(ip)),
             role,
             sent: Vec::new(),
             streams: BTreeMap::new(),
@@ -148,9 +148,11 @@ impl World {
     fn close(&mut self, peer: SocketAddr) {
         if self.awaited.remove(&peer) {
             self.endpoint.handle_stream_refused(self.now, peer);
+            self.role.handle_stream_end(self.now, peer);
         }
         if self.streams.remove(&peer).is_some() {
             self.endpoint.handle_stream_end(self.now, peer);
+            self.role.handle_stream_end(self.now, peer);
         }
         self.settle();
     }

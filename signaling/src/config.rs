@@ -30,7 +30,8 @@ pub struct Config {
     )]
     pub listen: SocketAddr,
 
-    /// Address put into Via and Record-Route when others reach us under another one
+    /// Address put into Via and Record-Route when others reach us under another one; without it
+    /// --listen, or where that is every address, the ones that the default routes use
     #[arg(
         long,
         value_name = "IP:PORT",
@@ -76,11 +77,13 @@ pub struct Config {
     pub trace: bool,
 
     /// File to write every SIP message to, for Wireshark or sngrep: pcap when it ends in .pcap, else
-    /// pcap-ng; a file of that name is replaced, digests of passwords are left out
+    /// pcap-ng; a file of that name is replaced unless another server writes it, digests of passwords
+    /// are left out
     #[arg(long, value_name = "FILE", env = "RUSTICAST_CAPTURE")]
     pub capture: Option<PathBuf>,
     /// Networks that may send as much as they like, or `none`; others may send 50 messages and
-    /// begin 5 calls a second from each address. List your fronts, streamers and proxies
+    /// begin 5 calls a second from each address, and get no answer over UDP that is longer than their
+    /// request. List your fronts, streamers and proxies
     #[arg(long, value_name = "CIDR,…", env = "RUSTICAST_TRUST", default_value_t)]
     pub trust: Trust,
 

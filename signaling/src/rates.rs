@@ -1,8 +1,8 @@
 //! How much one source may send: what is beyond it costs this server next to nothing, and others
 //! nothing at all.
 //!
-//! Each address has three token buckets: of messages, of calls, and of wrong passwords. Addresses of version 6 count by
-//! their first 64 bits, of which everybody has as many as they like.
+//! Each address has three token buckets: of messages, of calls, and of wrong passwords. Addresses of
+//! version 6 count by their first 64 bits, of which everybody has as many as they like.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -46,6 +46,14 @@ impl Default for Trust {
             IpAddr::V6(Ipv6Addr::LOCALHOST).into(),
         ];
         Trust(local.into())
+    }
+}
+
+impl Trust {
+    /// Whether an address is in one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|net| net.contains(&address))
     }
 }
 
@@ -118,7 +126,7 @@ impl Rates {
 
     /// Whether a password of this source may be looked at.
     pub fn admits_guess(&mut self, now: Instant, source: IpAddr) -> bool {
-        if self.trusts(source) {
+        if self.trusted.contains(source) {
             return true;
         }
         let known = self.sources.get_mut(&network(source.to_canonical()));
@@ -134,12 +142,6 @@ impl Rates {
         self.refused = refused;
     }
 
-    /// Whether this source is bound by no rate.
-    pub fn trusts(&self, source: IpAddr) -> bool {
-        let source = source.to_canonical();
-        self.trusted.0.iter().any(|net| net.contains(&source))
-    }
-
     /// How often it was not, so far.
     pub fn refused(&self) -> u64 {
         self.refused
@@ -151,7 +153,7 @@ impl Rates {
         source: IpAddr,
         bucket: fn(&mut Source) -> &mut Bucket,
     ) -> bool {
-        if self.trusts(source) {
+        if self.trusted.contains(source) {
             return true;
         }
         let source = source.to_canonical();

@@ -9,8 +9,6 @@ pub(crate) struct Refusal {
     /// Replaces the usual reason phrase when not empty.
     reason: String,
     headers: Vec<(Name, String)>,
-    /// Said only where it is not more than was asked.
-    brief: bool,
 }
 
 impl Refusal {
@@ -19,7 +17,6 @@ impl Refusal {
             status,
             reason: String::new(),
             headers: Vec::new(),
-            brief: false,
         }
     }
 
@@ -33,16 +30,6 @@ impl Refusal {
     pub(crate) fn header(mut self, name: Name, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
-    }
-
-    /// The same, kept from strangers who asked with fewer bytes: their address may be forged.
-    pub(crate) fn briefly(mut self) -> Self {
-        self.brief = true;
-        self
-    }
-
-    pub(crate) fn is_brief(&self) -> bool {
-        self.brief
     }
 
     /// Too much of something; the sender may come back.

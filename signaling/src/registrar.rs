@@ -270,6 +270,22 @@ impl Registrar {
         }
     }
 
+    /// Notes that the stream of a streamer that has nothing else has ended, or that none can be had.
+    pub fn mark_gone(&mut self, now: Instant, peer: Peer) {
+        let bindings = self.streams.values_mut().flatten();
+        let reached = bindings.filter(|binding| binding.record.address == peer);
+        reached
+            .filter(|binding| binding.contact.socket_addr() == Some(peer.address))
+            .for_each(|binding| binding.silent = Some(now));
+    }
+
+    /// Notes that a streamer cannot be reached.
+    pub fn mark_unreachable(&mut self, now: Instant, id: BindingId) {
+        if let Some(binding) = self.get_mut(id) {
+            binding.silent = Some(now);
+        }
+    }
+
     /// Notes that a streamer answered a request.
     pub fn mark_answering(&mut self, id: BindingId) {
         if let Some(binding) = self.get_mut(id) {

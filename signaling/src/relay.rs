@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use sip::table::shrink;
-use sip::timer::TRANSACTION_LIMIT;
+use sip::timer::{TIMER_C, TRANSACTION_LIMIT};
 use sip::{
     ClientId, Dialog, Endpoint, Failure, Method, Name, Peer, Reason, Request, Response, ServerId,
     StatusCode,
@@ -26,7 +26,7 @@ use crate::session::{Direction, MAX_SESSIONS, Sessions};
 /// How long a streamer may send nothing, not even 100, before the next one of its stream is
 /// tried.
 pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(2);
-/// How long a request for a stream may go unanswered. A little less than the 32 s after which its
+/// How long a request for a stream may go unanswered; once it rings somewhere, [`TIMER_C`]. A little less than the 32 s after which its
 /// caller gives up by itself, so that the caller learns from our 408 whose silence it was.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// The endpoint forgets an accepted INVITE after 32 s; then its pair can be forgotten as well.
@@ -292,7 +292,14 @@ impl Relay {
             return;
         };
         if status.is_provisional() {
+            if response.cseq().method == Method::Invite {
+                // Ours ends first, and says why.
+                let limit = TIMER_C + TRANSACTION_LIMIT;
+                context.endpoint.keep_ringing(context.now, branch, limit);
+            }
             if forward.kind == Kind::Call {
+                self.deadlines
+                    .set(Deadline::Answer(id), context.now + TIMER_C);
                 context.sessions.answered(context.now, &response, None);
             }
             context.endpoint.respond(context.now, id, response);
@@ -360,8 +367,13 @@ impl Relay {
         let Some(&id) = self.branches.get(&branch) else {
             return;
         };
-        if why == Failure::Unreachable && self.offer_directly(context, id) {
-            return;
+        if why == Failure::Unreachable {
+            if self.offer_directly(context, id) {
+                return;
+            }
+            if let Some(binding) = self.forwards.get(&id).and_then(|it| it.binding) {
+                context.registrar.mark_unreachable(context.now, binding);
+            }
         }
         if why != Failure::TooLarge && self.offer_next(context, id) {
             return;
@@ -488,7 +500,10 @@ fn refuse(
 ) {
     if kind == Kind::Call {
         let (call_id, status) = (request.call_id(), refusal.status);
-        info!(call_id, %status, "call refused");
+        match status {
+            StatusCode::REQUEST_TERMINATED => info!(call_id, "call cancelled by front"),
+            _ => info!(call_id, %status, "call refused"),
+        }
         context.sessions.remove(call_id);
     }
     context

@@ -174,12 +174,12 @@ impl Signaling {
         let Err(refusal) = self.handle(now, endpoint, id, request, source) else {
             return;
         };
-        let response = refusal.response(request);
-        if !refusal.is_brief() || self.rates.trusts(source.address.ip()) {
-            return endpoint.refuse(now, id, response);
-        }
-        let said = endpoint.refuse_briefly(now, id, response);
-        if let (false, Some(gate)) = (said, &mut self.gate) {
+        let asks = [
+            StatusCode::UNAUTHORIZED,
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        ];
+        let said = endpoint.refuse(now, id, refusal.response(request));
+        if let (false, true, Some(gate)) = (said, asks.contains(&refusal.status), &mut self.gate) {
             gate.note_unasked(now, source.address);
         }
     }
@@ -262,7 +262,8 @@ impl Signaling {
         if !status.is_success() {
             let reason = &registered.response.reason;
             debug!(%source, %status, reason, "registration refused");
-            return endpoint.refuse(now, id, registered.response);
+            endpoint.refuse(now, id, registered.response);
+            return;
         }
         endpoint.respond(now, id, registered.response);
         if !registered.changes.is_empty() {
@@ -402,6 +403,10 @@ impl Role for Signaling {
 
     fn handle_command(&mut self, _now: Instant, command: Self::Command, _: &mut Endpoint) {
         match command {}
+    }
+
+    fn handle_stream_end(&mut self, now: Instant, peer: SocketAddr) {
+        self.registrar.mark_gone(now, Peer::tcp(peer));
     }
 
     fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint) {

@@ -18,27 +18,44 @@ const BODY_LIMIT: usize = 16 * 1024;
 #[derive(Debug, Clone)]
 pub struct Own {
     addresses: Vec<SocketAddr>,
-    /// What is recorded of each transport.
-    routes: [(Transport, String); 2],
+    /// What is recorded towards peers that are reached like these.
+    routes: Vec<(Peer, String)>,
 }
 
 impl Own {
     /// `advertised` goes into Via and Record-Route; the others are recognised as well.
     pub fn new(advertised: SocketAddr, others: &[SocketAddr]) -> Self {
-        let route = |transport: Transport| {
-            let mut uri = Uri::at(None, advertised);
-            if transport == Transport::Tcp {
+        let mut own = Own {
+            addresses: Vec::new(),
+            routes: Vec::new(),
+        }
+        .advertising(advertised);
+        own.addresses.extend(others);
+        own
+    }
+
+    /// The same, reached under this address as well, of the other version of IP.
+    #[must_use]
+    pub fn advertising(mut self, address: SocketAddr) -> Self {
+        for peer in [Peer::from(address), Peer::tcp(address)] {
+            let mut uri = Uri::at(None, address);
+            if peer.transport == Transport::Tcp {
                 uri.params.set("transport", Some("tcp"));
             }
             uri.params.set("lr", None);
-            (transport, NameAddr::new(uri).to_string())
-        };
-        let mut addresses = vec![advertised];
-        addresses.extend(others);
-        Own {
-            addresses,
-            routes: [Transport::Udp, Transport::Tcp].map(route),
+            self.routes.push((peer, NameAddr::new(uri).to_string()));
         }
+        self.addresses.push(address);
+        self
+    }
+
+    /// What is recorded towards a peer: an address of its version of IP, if there is one.
+    fn route(&self, peer: Peer) -> &str {
+        let same = |it: &&(Peer, String)| it.0.transport == peer.transport;
+        let routes = || self.routes.iter().filter(same);
+        let near = routes().find(|(it, _)| it.address.is_ipv4() == peer.address.is_ipv4());
+        let route = near.or_else(|| routes().next());
+        route.map_or("", |(_, route)| route)
     }
 
     /// The one that others are told.
@@ -59,7 +76,9 @@ impl Own {
 
     /// Makes a request ready to be passed on: one hop less and without the routes that led here.
     /// An INVITE is recorded, so that what follows in the call comes this way as well: once, or,
-    /// between sides that are reached by different transports, once for each (RFC 5658).
+    /// between sides that are reached by different transports or versions of IP, once for each
+    /// (RFC 5658). A stream that is chosen for the size of one message is no such difference: what
+    /// follows is short.
     pub(crate) fn prepare(
         &self,
         request: &Request,
@@ -71,16 +90,10 @@ impl Own {
         prepared.headers.set(Name::MaxForwards, &hops.to_string());
         self.strip_routes(&mut prepared);
         if request.method == Method::Invite {
-            let (from, to) = (from.transport, to.transport);
-            let record = |prepared: &mut Request, transport| {
-                let mut routes = self.routes.iter();
-                if let Some((_, route)) = routes.find(|(of, _)| *of == transport) {
-                    prepared.headers.push_front(Name::RecordRoute, route);
-                }
-            };
-            record(&mut prepared, from);
+            let (from, to) = (self.route(from), self.route(to));
+            prepared.headers.push_front(Name::RecordRoute, from);
             if to != from {
-                record(&mut prepared, to);
+                prepared.headers.push_front(Name::RecordRoute, to);
             }
         }
         Ok(prepared)
@@ -259,4 +272,37 @@ pub(crate) fn answer_address(via: &Via) -> Option<SocketAddr> {
         ip,
         port.or(via.port).unwrap_or(sip::uri::DEFAULT_PORT),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_side_is_told_an_address_of_its_own_version_of_ip() {
+        let [four, six, near, far]: [SocketAddr; 4] = [
+            "192.0.2.1:5060",
+            "[2001:db8::1]:5060",
+            "192.0.2.9:5070",
+            "[2001:db8::9]:5070",
+        ]
+        .map(|text| text.parse().unwrap());
+        let invite = |own: &Own, from: SocketAddr, to: Peer| {
+            let at = |host| NameAddr::new(Uri::at(Some("a"), host));
+            let uri = Uri::at(Some("test"), four);
+            let request = Request::new(Method::Invite, uri, at(from), at(four), "1", 1);
+            let prepared = own.prepare(&request, from.into(), to).unwrap();
+            let routes = prepared.headers.all(Name::RecordRoute);
+            routes.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (over_4, over_6) = ("<sip:192.0.2.1:5060;lr>", "<sip:[2001:db8::1]:5060;lr>");
+        let own = Own::new(six, &[]).advertising(four);
+        assert_eq!(invite(&own, near, near.into()), [over_4]);
+        assert_eq!(invite(&own, far, far.into()), [over_6]);
+        assert_eq!(invite(&own, near, far.into()), [over_6, over_4]);
+        let over_tcp = "<sip:192.0.2.1:5060;transport=tcp;lr>";
+        assert_eq!(invite(&own, far, Peer::tcp(near)), [over_tcp, over_6]);
+        assert_eq!(invite(&Own::new(four, &[]), far, near.into()), [over_4]);
+        assert!(own.is(&Uri::at(None, four)) && own.is(&Uri::at(None, six)));
+    }
 }

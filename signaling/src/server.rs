@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use admin::{Document, Kind, Metric};
 use serde_json::{Value, json};
-use sip::driver::{Role, Socket, outer_address};
+use sip::driver::{Role, Socket, outer_addresses};
 use sip::{Endpoint, Event};
 use tokio::sync::{mpsc, watch};
-use tracing::error;
+use tracing::{error, info};
 
 use crate::auth::Gate;
 use crate::auth::users::Users;
@@ -38,6 +38,8 @@ const REQUESTS: usize = 1;
 pub struct Server {
     socket: Socket,
     own: Own,
+    /// Its advertised address of the other version of IP.
+    other: Option<SocketAddr>,
     file: Option<DataFile>,
     kept: Snapshot,
     trust: Trust,
@@ -84,7 +86,27 @@ impl Server {
         let gate = users.map(|users| Gate::new(users, config.auth_calls, key(), Instant::now()));
         let mut socket = Socket::bind(config.listen).map_err(bind)?;
         let local = socket.local();
-        let advertised = config.advertise.unwrap_or(outer_address(local));
+        let advertised = match config.advertise {
+            Some(address) => vec![address],
+            None => outer_addresses(local),
+        };
+        let Some((&first, other)) = advertised.split_first() else {
+            let why = format!(
+                "--listen {} is every address of this machine, and no route tells which one others \
+                 reach: name it with --advertise IP:PORT",
+                config.listen
+            );
+            return Err(Error::Config { why });
+        };
+        if local.ip().is_unspecified() {
+            let addresses: Vec<String> = advertised.iter().map(ToString::to_string).collect();
+            info!(
+                "others are told to reach this server at {}",
+                addresses.join(" and ")
+            );
+        }
+        let own = Own::new(first, &[local]);
+        let own = other.iter().fold(own, |own, other| own.advertising(*other));
         let opened = config.data_file().map(|path| {
             DataFile::open(path, SystemTime::now()).map_err(|error| {
                 let path = path.to_owned();
@@ -109,7 +131,8 @@ impl Server {
         let token = config.admin_token_file.as_deref();
         let admin = admin::Server::open(config.admin, token, Arc::new(live)).await?;
         Ok(Server {
-            own: Own::new(advertised, &[local]),
+            own,
+            other: other.first().copied(),
             socket,
             file,
             kept: kept.unwrap_or_default(),
@@ -151,6 +174,7 @@ impl Server {
         let Server {
             socket,
             own,
+            other,
             file,
             kept,
             trust,
@@ -161,7 +185,9 @@ impl Server {
             admin,
         } = self;
         let address = socket.local();
-        let endpoint = socket.endpoint_at(own.advertised());
+        let trusted = trust.clone();
+        let endpoint = socket.endpoint_at_both(own.advertised(), other);
+        let endpoint = endpoint.with_trust(move |ip| trusted.contains(ip));
         let rates = Rates::new(trust);
         let mut role = Signaling::new(own, rates, Instant::now(), SystemTime::now(), &kept);
         if let Some(gate) = gate {
@@ -276,6 +302,11 @@ impl Role for Published<'_> {
     fn handle_command(&mut self, _: Instant, command: SnapshotRequest, _: &mut Endpoint) {
         // Who asked may be gone.
         let _ = command.0.send(self.role.snapshot());
+    }
+
+    fn handle_stream_end(&mut self, now: Instant, peer: SocketAddr) {
+        self.role.handle_stream_end(now, peer);
+        self.touch(now);
     }
 
     fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint) {

@@ -23,7 +23,7 @@ use crate::auth::is_user;
 use crate::endpoint::{Config, Endpoint, Event};
 use crate::header::Name;
 use crate::transaction::Transmit;
-use crate::transport::Transport;
+use crate::transport::{Transport, canonical, mapped};
 use streams::{News, Streams};
 
 /// Bytes of socket buffer asked for in each direction: a burst of browser offers, 6 kB each.
@@ -52,6 +52,9 @@ pub trait Role: Send {
 
     /// A deadline that [`Role::poll_timeout`] named is due.
     fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint);
+
+    /// A stream has ended, or could not be opened.
+    fn handle_stream_end(&mut self, _now: Instant, _peer: SocketAddr) {}
 
     /// The role's own next deadline.
     fn poll_timeout(&self) -> Option<Instant>;
@@ -167,7 +170,13 @@ impl Socket {
     /// The same for a socket that others reach under another address than it is bound to: this
     /// one goes into Via.
     pub fn endpoint_at(&self, advertised: SocketAddr) -> Endpoint {
+        self.endpoint_at_both(advertised, None)
+    }
+
+    /// The same for a socket that others reach under an address of each version of IP.
+    pub fn endpoint_at_both(&self, advertised: SocketAddr, other: Option<SocketAddr>) -> Endpoint {
         let mut config = Config::new(advertised);
+        config.other = other;
         config.streams = true;
         Endpoint::new(config, random)
     }
@@ -184,12 +193,11 @@ impl Socket {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let mut buffer = vec![0; usize::from(u16::MAX)];
-        let local = self.here(&endpoint);
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ending: Option<Instant> = None;
         let mut commands_open = true;
         loop {
-            self.drain(&mut endpoint, &mut role, local).await;
+            self.drain(&mut endpoint, &mut role).await;
             if ending.is_some_and(|limit| role.is_drained() || limit <= Instant::now()) {
                 self.streams.finish().await;
                 return Ok(());
@@ -202,10 +210,12 @@ impl Socket {
                 received = self.socket.recv_from(&mut buffer) => match received {
                     Ok((length, source)) => {
                         let now = Instant::now();
+                        let source = canonical(source);
                         if !role.admits(now, source) {
                             continue;
                         }
                         let data = Bytes::copy_from_slice(&buffer[..length]);
+                        let local = self.here(&endpoint, source);
                         self.see(Way::In, Transport::Udp, source, local, &data);
                         endpoint.handle_datagram(now, source, data);
                     }
@@ -216,10 +226,17 @@ impl Socket {
                     let now = Instant::now();
                     match news {
                         News::Open(peer) => endpoint.handle_stream_open(peer),
-                        News::Refused(peer) => endpoint.handle_stream_refused(now, peer),
-                        News::End(peer) => endpoint.handle_stream_end(now, peer),
+                        News::Refused(peer) => {
+                            endpoint.handle_stream_refused(now, peer);
+                            role.handle_stream_end(now, peer);
+                        }
+                        News::End(peer) => {
+                            endpoint.handle_stream_end(now, peer);
+                            role.handle_stream_end(now, peer);
+                        }
                         News::Message(source, data) => {
                             if role.admits(now, source) {
+                                let local = self.here(&endpoint, source);
                                 self.see(Way::In, Transport::Tcp, source, local, &data);
                                 endpoint.handle_stream_message(now, source, data);
                             }
@@ -247,9 +264,9 @@ impl Socket {
     }
 
     /// This end of what passes.
-    fn here(&self, endpoint: &Endpoint) -> SocketAddr {
+    fn here(&self, endpoint: &Endpoint, peer: SocketAddr) -> SocketAddr {
         if self.local.ip().is_unspecified() {
-            return endpoint.local();
+            return endpoint.local_towards(peer);
         }
         self.local
     }
@@ -277,7 +294,7 @@ impl Socket {
     }
 
     /// Hands events to the role and datagrams to the socket until neither is left.
-    async fn drain<R: Role>(&mut self, endpoint: &mut Endpoint, role: &mut R, local: SocketAddr) {
+    async fn drain<R: Role>(&mut self, endpoint: &mut Endpoint, role: &mut R) {
         loop {
             while let Some(event) = endpoint.poll_event() {
                 role.handle_event(Instant::now(), event, endpoint);
@@ -288,12 +305,14 @@ impl Socket {
                     transport,
                     payload,
                 } = transmit;
+                let local = self.here(endpoint, destination);
                 self.see(Way::Out, transport, destination, local, &payload);
                 match transport {
                     Transport::Tcp => self.streams.send(destination, payload),
                     // A datagram that cannot be sent is a datagram lost: timers see to it.
                     Transport::Udp => {
-                        if let Err(error) = self.socket.send_to(&payload, destination).await {
+                        let peer = mapped(self.local, destination);
+                        if let Err(error) = self.socket.send_to(&payload, peer).await {
                             tracing::debug!(%destination, %error, "not sent");
                         }
                     }
@@ -321,20 +340,31 @@ pub fn local_ip_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     Ok(probe.local_addr()?.ip())
 }
 
-/// Where other machines reach a socket that is bound to `local`: there, or, when it is bound to
-/// all addresses, at the one that this machine's packets to elsewhere come from.
-pub fn outer_address(local: SocketAddr) -> SocketAddr {
+/// Where other machines reach a socket that is bound to `local`: there, or, when it is bound to all
+/// addresses, at those that this machine's packets to elsewhere come from, at most one of each version
+/// of IP. None when no route leads elsewhere.
+pub fn outer_addresses(local: SocketAddr) -> Vec<SocketAddr> {
     if !local.ip().is_unspecified() {
-        return local;
+        return vec![local];
     }
     // Documentation addresses (RFC 5737, RFC 3849): the default route leads there, and nothing
     // is sent.
-    let elsewhere: SocketAddr = match local {
-        SocketAddr::V4(_) => ([192, 0, 2, 1], 9).into(),
-        SocketAddr::V6(_) => ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into(),
+    let version_4: SocketAddr = ([192, 0, 2, 1], 9).into();
+    let version_6: SocketAddr = ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into();
+    let elsewhere = match local {
+        SocketAddr::V4(_) => vec![version_4],
+        SocketAddr::V6(_) => vec![version_6, version_4],
     };
-    let ip = local_ip_towards(elsewhere).unwrap_or(Ipv4Addr::LOCALHOST.into());
-    SocketAddr::new(ip, local.port())
+    let ours = elsewhere
+        .into_iter()
+        .filter_map(|it| local_ip_towards(it).ok());
+    ours.map(|ip| SocketAddr::new(ip, local.port())).collect()
+}
+
+/// The first of [`outer_addresses`], or this machine's own.
+pub fn outer_address(local: SocketAddr) -> SocketAddr {
+    let first = outer_addresses(local).into_iter().next();
+    first.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), local.port()))
 }
 
 /// Checks the flag `--signaling`: the server that a program sends every request to. Elsewhere it

@@ -8,7 +8,7 @@ mod servers;
 
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,8 @@ pub fn is_made_branch(branch: &str) -> bool {
 pub struct Config {
     /// The address of the socket, as others reach it: it goes into Via.
     pub local: SocketAddr,
+    /// Its address in the other version of IP, where the socket serves both.
+    pub other: Option<SocketAddr>,
     /// Transactions at most; beyond them requests are refused with 503.
     pub max_transactions: usize,
     /// Whether there are streams beside datagrams.
@@ -59,6 +61,7 @@ impl Config {
     pub fn new(local: SocketAddr) -> Self {
         Config {
             local,
+            other: None,
             max_transactions: 100_000,
             streams: false,
         }
@@ -149,6 +152,8 @@ pub enum Event {
 pub struct Endpoint {
     config: Config,
     random: Box<dyn FnMut() -> u64 + Send>,
+    /// Whose address is not forged.
+    trusts: Box<dyn Fn(IpAddr) -> bool + Send>,
     /// What makes tags that are not kept hard to guess.
     secret: u64,
     last_id: u64,
@@ -195,6 +200,7 @@ impl Endpoint {
             config,
             secret: random(),
             random: Box::new(random),
+            trusts: Box::new(|_| true),
             last_id: 0,
             clients: HashMap::new(),
             client_keys: HashMap::new(),
@@ -212,9 +218,29 @@ impl Endpoint {
         }
     }
 
+    /// The same, for a socket that strangers reach. Whoever `trusts` does not hold for may have
+    /// forged their address, as long as they use datagrams. So nothing that is answered outside of
+    /// calls goes there if it is longer than the request was: what may be left out of it is, and an
+    /// answer that is too long even then is none.
+    #[must_use]
+    pub fn with_trust(mut self, trusts: impl Fn(IpAddr) -> bool + Send + 'static) -> Self {
+        self.trusts = Box::new(trusts);
+        self
+    }
+
     /// The address in our Vias.
     pub fn local(&self) -> SocketAddr {
         self.config.local
+    }
+
+    /// The address in our Vias to this peer: one of its version of IP, if there is one.
+    pub fn local_towards(&self, peer: SocketAddr) -> SocketAddr {
+        let same = |local: &SocketAddr| local.is_ipv4() == peer.is_ipv4();
+        let other = self.config.other.filter(|other| same(other));
+        match other {
+            Some(other) if !same(&self.config.local) => other,
+            _ => self.config.local,
+        }
     }
 
     /// Transactions that are not over, those that only absorb retransmissions included.
@@ -310,7 +336,10 @@ impl Endpoint {
                 self.malformed += 1;
                 tracing::debug!(source = %peer, %error, "malformed message");
                 if let Some((via, payload)) = error.answer() {
-                    self.send(via.answer_peer(peer), payload);
+                    let peer = via.answer_peer(peer);
+                    if payload.len() <= size || self.is_proven(peer) {
+                        self.send(peer, payload);
+                    }
                 }
             }
         }
@@ -360,23 +389,43 @@ impl Endpoint {
         &mut self,
         now: Instant,
         destination: impl Into<Peer>,
-        mut request: Request,
+        request: Request,
     ) -> ClientId {
-        let route = self.route(now, destination.into(), &request);
-        let branch = self.push_via(&mut request, route.peer.transport);
+        let is_long = |request: &Request| request.to_bytes().len() > LONGEST_DATAGRAM;
+        self.begin(now, destination.into(), request, is_long)
+    }
+
+    /// Sends a request whose answer may be long, as [`Endpoint::request`] does: by a stream where the
+    /// other side has one, however short the request is.
+    pub fn request_much(
+        &mut self,
+        now: Instant,
+        destination: impl Into<Peer>,
+        request: Request,
+    ) -> ClientId {
+        self.begin(now, destination.into(), request, |_| true)
+    }
+
+    fn begin(
+        &mut self,
+        now: Instant,
+        peer: Peer,
+        mut request: Request,
+        is_long: impl FnOnce(&Request) -> bool,
+    ) -> ClientId {
+        let route = self.route(now, peer, || is_long(&request));
+        let branch = self.push_via(&mut request, route.peer);
         self.start_client(now, route, request, branch, false)
     }
 
     /// By what a request goes (RFC 3261 section 18.1.1).
-    fn route(&self, now: Instant, peer: Peer, request: &Request) -> Route {
+    fn route(&self, now: Instant, peer: Peer, is_long: impl FnOnce() -> bool) -> Route {
         let refused = || {
             let until = self.refusals.get(&peer.address);
             until.is_some_and(|until| *until > now)
         };
-        let either = peer.transport == Transport::Udp
-            && self.config.streams
-            && request.to_bytes().len() > LONGEST_DATAGRAM
-            && !refused();
+        let either =
+            peer.transport == Transport::Udp && self.config.streams && is_long() && !refused();
         match either {
             true => Route {
                 peer: Peer::tcp(peer.address),
@@ -411,6 +460,17 @@ impl Endpoint {
         }
     }
 
+    /// Lets an INVITE that was answered provisionally go on for so long: timer C of a proxy (RFC 3261
+    /// section 16.8). Otherwise it ends after 32 s.
+    pub fn keep_ringing(&mut self, now: Instant, id: ClientId, limit: Duration) {
+        if let Some(entry) = self.clients.get_mut(&id) {
+            if let ClientMachine::Invite(invite) = &mut entry.machine {
+                invite.keep_ringing(now + limit);
+                self.arm_client(id);
+            }
+        }
+    }
+
     /// Answers a request. A relayed 2xx comes through here each time that its maker sends it.
     pub fn respond(&mut self, now: Instant, id: ServerId, response: Response) {
         self.answer(now, id, response, false);
@@ -418,15 +478,10 @@ impl Endpoint {
 
     /// Refuses a request and forgets it. The answer is sent once, and nothing else if the role does
     /// it at once: if it gets lost, the request comes again, as a new one (RFC 3261 section 8.2.7).
-    /// So whoever forges their address has no more sent there than they send.
-    pub fn refuse(&mut self, now: Instant, id: ServerId, response: Response) {
-        self.answer_once(now, id, response, false);
-    }
-
-    /// Refuses a request as [`Endpoint::refuse`] does, unless the answer is longer than the request
-    /// was: then nothing is sent, for it would be more than came, and this is false.
-    pub fn refuse_briefly(&mut self, now: Instant, id: ServerId, response: Response) -> bool {
-        self.answer_once(now, id, response, true)
+    /// So whoever forges their address has no more sent there than they send; see
+    /// [`Endpoint::with_trust`]. False when nothing could be sent for that reason.
+    pub fn refuse(&mut self, now: Instant, id: ServerId, response: Response) -> bool {
+        self.answer_once(now, id, response)
     }
 
     /// Accepts an INVITE as its user agent: the 2xx is sent again until its ACK comes, 32 s at
@@ -453,7 +508,7 @@ impl Endpoint {
     /// Sends a request that has no transaction: the ACK of a 2xx. Our Via is put on top.
     pub fn send_request(&mut self, destination: impl Into<Peer>, mut request: Request) {
         let peer = destination.into();
-        self.push_via(&mut request, peer.transport);
+        self.push_via(&mut request, peer);
         self.send(peer, request.to_bytes());
     }
 
@@ -475,9 +530,10 @@ impl Endpoint {
         self.last_id
     }
 
-    fn push_via(&mut self, request: &mut Request, transport: Transport) -> String {
+    fn push_via(&mut self, request: &mut Request, peer: Peer) -> String {
         let branch = format!("{MAGIC_COOKIE}{:016x}", (self.random)());
-        let via = Via::over(transport, self.config.local, &branch);
+        let local = self.local_towards(peer.address);
+        let via = Via::over(peer.transport, local, &branch);
         request.headers.push_front(Name::Via, &via.to_string());
         branch
     }

@@ -94,6 +94,29 @@ impl ParseError {
         }
     }
 
+    /// The same with an answer, of a request that begins like this and cannot be read as a whole. What
+    /// is no UTF-8 comes back as U+FFFD: that is seldom in what the sender compares.
+    fn about(self, head: &[u8]) -> Self {
+        let head = String::from_utf8_lossy(head);
+        let (start, lines) = head.split_once("\r\n").unwrap_or((&head, ""));
+        match start.get(..4) {
+            Some(version) if !version.eq_ignore_ascii_case("SIP/") => {
+                let (headers, _) = Headers::parse(lines, MAX_HEADERS);
+                self.addressed(start, headers)
+            }
+            _ => self,
+        }
+    }
+
+    /// The same with an answer, of a request with this first line and these header fields.
+    fn addressed(mut self, start: &str, headers: Headers) -> Self {
+        let via = headers.values(Name::Via).next().map(Via::parse);
+        if let (false, Some(Ok(via))) = (start.starts_with("ACK "), via) {
+            self.answer = Some(Box::new(Bad { via, headers }));
+        }
+        self
+    }
+
     /// The top Via and the bytes of an answer to the bad request, when it showed who sent it and
     /// is not an ACK, which is never answered. The caller sends it once, statelessly.
     pub fn answer(&self) -> Option<(&Via, Bytes)> {
@@ -116,10 +139,18 @@ impl Message {
     /// and can often be answered.
     pub fn parse(data: Bytes) -> Result<Self, ParseError> {
         let bad = |reason: &str| ParseError::new(StatusCode::BAD_REQUEST, reason);
-        let blank = memmem::find(&data[..data.len().min(MAX_HEAD + 3)], b"\r\n\r\n")
-            .ok_or_else(|| bad("no empty line ends the header"))?;
+        let begin = &data[..data.len().min(MAX_HEAD + 3)];
+        let Some(blank) = memmem::find(begin, b"\r\n\r\n") else {
+            if begin.len() == data.len() {
+                return Err(bad("no empty line ends the header"));
+            }
+            let reason = format!("the header is longer than {MAX_HEAD} bytes");
+            let error = ParseError::new(StatusCode::MESSAGE_TOO_LARGE, reason);
+            return Err(error.about(begin));
+        };
+        let head = &data[..blank];
         let head =
-            std::str::from_utf8(&data[..blank]).map_err(|_| bad("the header is not UTF-8"))?;
+            std::str::from_utf8(head).map_err(|_| bad("the header is not UTF-8").about(head))?;
         let (start, lines) = head.split_once("\r\n").unwrap_or((head, ""));
         if start.len() >= 4 && start.as_bytes()[..4].eq_ignore_ascii_case(b"SIP/") {
             let (status, reason) = status_line(start)?;
@@ -159,13 +190,9 @@ impl Message {
                 identity,
             })
         };
-        read().map(Message::Request).map_err(|mut error| {
-            let via = headers.values(Name::Via).next().map(Via::parse);
-            if let (false, Some(Ok(via))) = (start.starts_with("ACK "), via) {
-                error.answer = Some(Box::new(Bad { via, headers }));
-            }
-            error
-        })
+        read()
+            .map(Message::Request)
+            .map_err(|error| error.addressed(start, headers))
     }
 }
 
@@ -318,6 +345,22 @@ impl Response {
             body: Bytes::new(),
             identity: Arc::clone(&request.identity),
         }
+    }
+
+    /// The same answer without what may be left out: its own words, a body, and what could be asked
+    /// for instead.
+    pub(crate) fn bare(&self) -> Self {
+        let mut bare = self.clone().with_reason(self.status.reason());
+        bare.body = Bytes::new();
+        let mut left_out = vec![Name::ContentType, Name::Accept, Name::Supported, Name::Date];
+        // Section 21.4.6 wants it in this one.
+        if self.status != StatusCode::METHOD_NOT_ALLOWED {
+            left_out.push(Name::Allow);
+        }
+        left_out
+            .into_iter()
+            .for_each(|name| bare.headers.remove(name));
+        bare
     }
 
     /// The same answer with another reason phrase.

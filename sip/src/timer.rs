@@ -13,6 +13,10 @@ pub const T4: Duration = Duration::from_secs(5);
 /// After this long nothing is sent again: timers B, D, F, H, J, L and M over UDP.
 pub const TRANSACTION_LIMIT: Duration = Duration::from_secs(32);
 
+/// How long a callee may let it ring after each provisional answer: timer C, more than three minutes
+/// (RFC 3261 section 16.6, step 11).
+pub const TIMER_C: Duration = Duration::from_secs(190);
+
 /// The named deadlines of one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timer {

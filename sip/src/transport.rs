@@ -2,7 +2,7 @@
 //! long for them.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 /// How a message travels.
@@ -66,6 +66,25 @@ impl From<SocketAddr> for Peer {
     }
 }
 
+/// An address as others write it. A socket of version 6 that serves both versions shows those of
+/// version 4 as `::ffff:192.0.2.1` (RFC 4291 section 2.5.5.2), which nobody else is to see.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// An address as a socket that is bound to `local` takes it.
+pub(crate) fn mapped(local: SocketAddr, address: SocketAddr) -> SocketAddr {
+    match (local, address) {
+        (SocketAddr::V6(_), SocketAddr::V4(peer)) => {
+            SocketAddr::new(peer.ip().to_ipv6_mapped().into(), peer.port())
+        }
+        _ => address,
+    }
+}
+
 /// What follows the address of a stream.
 const TCP: &str = ";transport=tcp";
 
@@ -93,6 +112,18 @@ impl FromStr for Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_of_both_versions_knows_version_4_by_its_own_addresses() {
+        let [here, there, mapped_there]: [SocketAddr; 3] =
+            ["[::]:5060", "192.0.2.1:7", "[::ffff:192.0.2.1]:7"].map(|text| text.parse().unwrap());
+        assert_eq!(canonical(mapped_there), there);
+        assert_eq!(mapped(here, there), mapped_there);
+        for same in [here, there] {
+            assert_eq!(canonical(same), same);
+            assert_eq!(mapped(same, same), same);
+        }
+    }
 
     #[test]
     fn a_peer_is_read_as_it_was_written() {

@@ -406,6 +406,52 @@ async fn a_tap_sees_what_comes_and_what_is_sent() {
 }
 
 #[tokio::test]
+async fn a_socket_of_both_versions_of_ip_shows_each_peer_its_own() {
+    let socket = Socket::bind("[::]:0".parse().unwrap()).unwrap();
+    let port = socket.local().port();
+    let [four, six]: [SocketAddr; 2] = [
+        ([127, 0, 0, 1], port).into(),
+        (std::net::Ipv6Addr::LOCALHOST, port).into(),
+    ];
+    let endpoint = socket.endpoint_at_both(six, Some(four));
+    assert_eq!(endpoint.local_towards(four), four);
+    assert_eq!(endpoint.local_towards(six), six);
+    let (witness, mut seen) = mpsc::unbounded_channel();
+    let socket = socket.with_tap(Box::new(Witness(witness)));
+    let (_keep, commands) = mpsc::channel(1);
+    let server = tokio::spawn(socket.run(endpoint, Answers, commands, std::future::pending()));
+    for here in [four, six] {
+        let client = UdpSocket::bind(SocketAddr::new(here.ip(), 0))
+            .await
+            .unwrap();
+        let peer = client.local_addr().unwrap();
+        let asked = options(Transport::Udp, peer, here, "both");
+        client.send_to(&asked, here).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let (length, source) = client.recv_from(&mut answer).await.unwrap();
+        assert_eq!(source, here);
+        let text = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(!text.contains("ffff"), "{text}");
+
+        let mut stream = TcpStream::connect(here).await.unwrap();
+        let peer_of_stream = stream.local_addr().unwrap();
+        let asked = options(Transport::Tcp, peer_of_stream, here, "both");
+        stream.write_all(&asked).await.unwrap();
+        let length = stream.read(&mut answer).await.unwrap();
+        let text = String::from_utf8_lossy(&answer[..length]).into_owned();
+        assert!(
+            text.starts_with("SIP/2.0 200") && !text.contains("ffff"),
+            "{text}"
+        );
+        for peer in [peer, peer, peer_of_stream, peer_of_stream] {
+            let datagram = seen.recv().await.unwrap();
+            assert_eq!((datagram.peer, datagram.local), (peer, here));
+        }
+    }
+    server.abort();
+}
+
+#[tokio::test]
 async fn a_socket_bound_to_every_address_shows_the_one_it_is_reached_under() {
     let socket = Socket::bind(([0, 0, 0, 0], 0).into()).unwrap();
     let advertised = SocketAddr::from(([127, 0, 0, 1], socket.local().port()));

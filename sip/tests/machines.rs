@@ -460,10 +460,13 @@ fn what_is_refused_is_answered_once_each_time_it_comes_and_leaves_nothing() {
 }
 
 #[test]
-fn a_brief_refusal_is_never_longer_than_the_request() {
-    // What an answer to this request takes, with a challenge of so many bytes; and whether it came.
+fn an_answer_to_a_stranger_is_never_longer_than_the_request() {
+    // How much shorter an answer is with a challenge of so many bytes, if it came.
     let refuse = |method: Method, challenge: usize| {
         let mut net = Net::new(7, 0);
+        let mut random = Random(5);
+        net.ends[CALLEE] = Endpoint::new(Config::new(address(CALLEE)), move || random.next())
+            .with_trust(|_| false);
         let mut request = net.request(method);
         request.headers.push(Name::UserAgent, &"x".repeat(400));
         let now = net.now;
@@ -477,7 +480,7 @@ fn a_brief_refusal_is_never_longer_than_the_request() {
         let mut answer = Response::to_request(&request, StatusCode::UNAUTHORIZED);
         let value = "y".repeat(challenge);
         answer.headers.push(Name::WwwAuthenticate, &value);
-        let said = end.refuse_briefly(now, id, answer);
+        let said = end.refuse(now, id, answer);
         let sent = end.poll_transmit().map(|transmit| transmit.payload.len());
         assert_eq!(said, sent.is_some());
         assert_eq!(end.transactions(), 0);
@@ -504,6 +507,20 @@ fn what_is_no_message_is_answered_400_or_ignored() {
     let answer = end.poll_transmit().unwrap();
     assert!(answer.payload.starts_with(b"SIP/2.0 400 CSeq"));
     assert_eq!(end.malformed(), 2);
+    // What the header of a request holds beside UTF-8, or beyond its limit, keeps nobody waiting.
+    let good = bad.replace("x OPTIONS", "1 OPTIONS");
+    let latin = [good.trim_end().as_bytes(), b"\r\nSubject: caf\xe9\r\n\r\n"].concat();
+    let long = good.replace(
+        "\r\n\r\n",
+        &format!("\r\nSubject: {}\r\n\r\n", "x".repeat(20_000)),
+    );
+    for (message, status) in [(latin, "400 the header"), (long.into(), "513 the header")] {
+        end.handle_datagram(now, address(CALLER), Bytes::from(message));
+        let answer = end.poll_transmit().unwrap();
+        let text = String::from_utf8_lossy(&answer.payload);
+        assert!(text.starts_with(&format!("SIP/2.0 {status}")), "{text}");
+        assert!(text.contains(";branch=z9hG4bK1\r\n"));
+    }
     net.assert_empty();
 }
 

@@ -2,9 +2,9 @@
 //! (RFC 8840), and the rung to see.
 
 use std::net::{IpAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::browser::Kind;
 use crate::harness::{Browser, System, eventually, http, seconds, whep};
@@ -182,7 +182,13 @@ fn a_rung_that_is_chosen_is_the_one_that_comes() {
         page.stats().frames_decoded > frames + 30
     });
     let seen = http::get(system.http(), &session).unwrap().text();
-    assert!(seen.contains(r#""rung":"auto""#), "{seen}");
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!(seen["rung"], "auto");
+    // The streamer has the same clock as we, a moment ago.
+    assert_eq!(seen["clock"]["rate"], 90_000, "{seen}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let wall = Duration::from_millis(seen["clock"]["wall"].as_u64().unwrap());
+    assert!(now >= wall && now - wall < seconds(5), "{now:?} {wall:?}");
     assert_eq!(page.stats().connections, 1, "it had to connect again");
     system.assert_quiet();
 }

@@ -2,12 +2,14 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 
+use sip::driver::local_ip_towards;
 use tempfile::TempDir;
 
 use crate::harness::process::Process;
-use crate::harness::{eventually, machine, seconds, whep};
+use crate::harness::{eventually, http, machine, seconds, whep};
 
 const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
 
@@ -94,5 +96,43 @@ fn a_stream_belongs_to_its_user_and_is_called_by_those_who_may() {
         let secrets = ["the studio's own", "the web server's", "somebody else's"];
         let told = secrets.iter().find(|secret| printed.contains(**secret));
         assert_eq!(told, None, "{printed}");
+    }
+}
+
+#[test]
+fn programs_elsewhere_work_without_being_trusted() {
+    let _turn = machine::shared();
+    let secrets = Secrets::new();
+    let users = secrets.file(
+        "users",
+        "studio:the studio's own:test\nweb:the web server's\n",
+    );
+    let listen = ["--listen", "0.0.0.0:0", "--data", "none"];
+    let asked = ["--users", &users, "--auth-calls", "--trust", "none"];
+    let signaling = Process::start("signaling", &[&listen[..], &ADMIN, &asked].concat());
+    // The address that is not of loopback.
+    let elsewhere = local_ip_towards(([192, 0, 2, 1], 9).into()).unwrap();
+    let relay = SocketAddr::new(elsewhere, signaling.addr("sip").port()).to_string();
+
+    let studio = secrets.file("studio", "the studio's own\n");
+    let streamer = start("streamer-gst", &relay, "studio", &studio);
+    let web = secrets.file("web", "the web server's\n");
+    let front = start("front", &relay, "web", &web);
+    let http = front.addr("http");
+    // Lists and pictures are longer than the question.
+    eventually("the stream is listed", seconds(10), || {
+        let list = http::get(http, "/api/streams").unwrap().text();
+        list.contains(r#""name":"test""#) && list.contains(r#""live":true"#)
+    });
+    let picture = http::get(http, "/api/streams/test/image").unwrap();
+    assert_eq!(picture.header("content-type"), Some("image/jpeg"));
+    let answer = whep::call(http, "test", &whep::recorded("chromium")).unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    whep::hang_up(http, &answer);
+    eventually("the call is over on all sides", seconds(5), || {
+        streamer.number("/viewers") + front.number("/calls") + signaling.number("/calls") == 0
+    });
+    for program in [&signaling, &streamer, &front] {
+        assert_eq!(program.complaints(), Vec::<String>::new());
     }
 }

@@ -1,4 +1,4 @@
-//! What a browser tells within its call: INFO (RFC 6086), one after the other.
+//! What a browser tells and asks within its call: INFO (RFC 6086) and OPTIONS, one after the other.
 //!
 //! The far end refuses a request that is overtaken by a later one (RFC 3261 section 12.2.2), so the
 //! next one waits for the answer to the one before.
@@ -27,13 +27,15 @@ pub(crate) enum Info {
     Candidates(Bytes),
     /// The rung to see from now on: `auto`, `audio` or the name of one.
     Rung(String),
+    /// What the stream says of itself: the one streamer of the call is asked, of several.
+    Question,
 }
 
 /// What of one call waits to be told or is on its way.
 #[derive(Debug)]
 pub(super) struct Informing {
     sent: Option<Sent>,
-    waiting: VecDeque<(Info, Reply<()>)>,
+    waiting: VecDeque<(Info, Reply<Bytes>)>,
     /// What was chosen last.
     rung: String,
 }
@@ -42,7 +44,7 @@ pub(super) struct Informing {
 struct Sent {
     id: ClientId,
     rung: Option<String>,
-    reply: Reply<()>,
+    reply: Reply<Bytes>,
 }
 
 impl Default for Informing {
@@ -56,13 +58,13 @@ impl Default for Informing {
 }
 
 impl Informing {
-    /// Takes what there is to tell. Returns the transaction of the INFO that it led to.
+    /// Takes what there is to tell. Returns the transaction of the request that it led to.
     pub(super) fn push(
         &mut self,
         hands: &mut Hands<'_>,
         dialog: &mut Dialog,
         info: Info,
-        reply: Reply<()>,
+        reply: Reply<Bytes>,
     ) -> Option<ClientId> {
         if self.waiting.len() >= WAITING {
             let what = "requests of one session at a time";
@@ -74,17 +76,17 @@ impl Informing {
         self.send_next(hands, dialog)
     }
 
-    /// An INFO was answered, or given up without an answer. Returns the transaction of the next one;
-    /// `None` also when this was no INFO of ours.
+    /// A request was answered, or given up without an answer. Returns the transaction of the next
+    /// one; `None` also when this was none of ours.
     pub(super) fn handle_answer(
         &mut self,
         hands: &mut Hands<'_>,
         dialog: &mut Dialog,
         id: ClientId,
-        result: Result<(), Error>,
+        result: Result<Bytes, Error>,
     ) -> Option<ClientId> {
         let sent = self.sent.take_if(|sent| sent.id == id)?;
-        if let (Ok(()), Some(rung)) = (&result, sent.rung) {
+        if let (Ok(_), Some(rung)) = (&result, sent.rung) {
             self.rung = rung;
         }
         // Who asked may have gone: the streamer was told all the same.
@@ -102,7 +104,10 @@ impl Informing {
             return None;
         }
         let (info, reply) = self.waiting.pop_front()?;
-        let mut request = dialog.request(Method::Info);
+        let mut request = dialog.request(match info {
+            Info::Candidates(_) | Info::Rung(_) => Method::Info,
+            Info::Question => Method::Options,
+        });
         let rung = match info {
             Info::Candidates(fragment) => {
                 request.headers.push(Name::InfoPackage, PACKAGE);
@@ -117,6 +122,10 @@ impl Informing {
                 request.set_body("application/json", body.into());
                 Some(name)
             }
+            Info::Question => {
+                request.headers.push(Name::Accept, "application/json");
+                None
+            }
         };
         let id = hands.endpoint.request(hands.now, hands.signaling, request);
         self.sent = Some(Sent { id, rung, reply });
@@ -124,10 +133,10 @@ impl Informing {
     }
 }
 
-/// What the answer to an INFO means for who asked.
-pub(super) fn result_of(response: &Response, stream: &str) -> Result<(), Error> {
+/// What an answer means for who asked: its body, if it is one that says yes.
+pub(super) fn result_of(response: &Response, stream: &str) -> Result<Bytes, Error> {
     match response.status.code() {
-        200..=299 => Ok(()),
+        200..=299 => Ok(response.body.clone()),
         400 => Err(Error::BadRequest {
             why: response.reason.clone(),
         }),

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time;
 
@@ -33,6 +34,9 @@ const REPLY_LIMIT: Duration = Duration::from_secs(2);
 /// has shorter limits of its own and says which; this one only keeps a lost reply from being
 /// waited for.
 const NETWORK_LIMIT: Duration = Duration::from_secs(33);
+
+/// How long a streamer may take to say what is only of interest.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// One call, from the offer to a minute after its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,12 +92,12 @@ pub(crate) enum Command {
         secret: String,
         reply: Reply<SessionInfo>,
     },
-    /// Tell the streamer something about a session.
+    /// Tell the streamer something about a session, or ask it.
     Inform {
         stream: String,
         secret: String,
         info: Info,
-        reply: Reply<()>,
+        reply: Reply<Bytes>,
     },
     /// End a session.
     End {
@@ -179,6 +183,31 @@ impl Calls {
 
     /// Tells the streamer something about a session, and waits until it has taken it.
     pub(crate) async fn inform(&self, stream: &str, secret: &str, info: Info) -> Result<(), Error> {
+        let told = self.within(stream, secret, info, NETWORK_LIMIT).await;
+        match told.map(drop) {
+            // The call may have ended meanwhile: then that is what there is to say.
+            Err(Error::Unavailable) => {
+                self.session(stream, secret).await?;
+                Err(Error::Unavailable)
+            }
+            told => told,
+        }
+    }
+
+    /// What the streamer of a session says of its stream, in JSON; nothing when it has not said so
+    /// soon.
+    pub(crate) async fn ask(&self, stream: &str, secret: &str) -> Option<Value> {
+        let told = self.within(stream, secret, Info::Question, ANSWER_LIMIT);
+        serde_json::from_slice(&told.await.ok()?).ok()
+    }
+
+    async fn within(
+        &self,
+        stream: &str,
+        secret: &str,
+        info: Info,
+        limit: Duration,
+    ) -> Result<Bytes, Error> {
         let (reply, answered) = oneshot::channel();
         self.send(Command::Inform {
             stream: stream.to_owned(),
@@ -187,14 +216,7 @@ impl Calls {
             reply,
         })
         .await?;
-        match wait(answered, NETWORK_LIMIT).await {
-            // The call may have ended meanwhile: then that is what there is to say.
-            Err(Error::Unavailable) => {
-                self.session(stream, secret).await?;
-                Err(Error::Unavailable)
-            }
-            told => told,
-        }
+        wait(answered, limit).await
     }
 
     /// Ends a session; one that is over already counts as ended.

@@ -154,7 +154,7 @@ impl Role for CallRole {
                     let uri = Uri::at(Some(&stream), self.addresses.signaling);
                     let mut options = self.options(uri, endpoint);
                     options.headers.push(Name::Accept, "image/jpeg");
-                    let id = endpoint.request(now, self.addresses.signaling, options);
+                    let id = self.ask_for_much(now, options, endpoint);
                     self.requests.insert(id, Purpose::Image(stream));
                 }
             }
@@ -517,9 +517,19 @@ impl CallRole {
         }
         let mut options = self.options(uri, endpoint);
         options.headers.push(Name::Accept, "application/json");
-        let id = endpoint.request(now, self.addresses.signaling, options);
+        let id = self.ask_for_much(now, options, endpoint);
         let poll = self.polls;
         self.requests.insert(id, Purpose::Directory { poll });
+    }
+
+    /// Sends a question with a long answer. A server elsewhere gives none to datagrams of strangers,
+    /// whose address may be forged.
+    fn ask_for_much(&self, now: Instant, question: Request, endpoint: &mut Endpoint) -> ClientId {
+        let signaling = self.addresses.signaling;
+        match signaling.ip().is_loopback() {
+            true => endpoint.request(now, signaling, question),
+            false => endpoint.request_much(now, signaling, question),
+        }
     }
 
     fn options(&self, uri: Uri, endpoint: &mut Endpoint) -> Request {

@@ -219,12 +219,12 @@ impl Call {
         }
     }
 
-    /// Passes on what a browser tells. Returns the transaction of an INFO that it led to.
+    /// Passes on what a browser tells or asks. Returns the transaction that it led to.
     pub(super) fn inform(
         &mut self,
         hands: &mut Hands<'_>,
         info: Info,
-        reply: Reply<()>,
+        reply: Reply<Bytes>,
     ) -> Option<ClientId> {
         let error = match &mut self.state {
             State::Established {
@@ -240,7 +240,7 @@ impl Call {
         None
     }
 
-    /// The final answer to an INFO, or none in its time. Returns the transaction of the next one.
+    /// The final answer to it, or none in its time. Returns the transaction of the next one.
     pub(super) fn handle_informed(
         &mut self,
         hands: &mut Hands<'_>,

@@ -82,7 +82,8 @@ pub(super) async fn session_options() -> Response {
     (headers, "").into_response()
 }
 
-/// `GET /whep/{stream}/{session}`: 200 while it lives, 410 with the reason for a minute after.
+/// `GET /whep/{stream}/{session}`: 200 while it lives, 410 with the reason for a minute after. What its
+/// streamer says is null when it says nothing.
 pub(super) async fn session(
     State(web): State<Web>,
     path: SessionPath,
@@ -91,12 +92,14 @@ pub(super) async fn session(
     // Without the list the session lives all the same.
     let list = web.calls.streams().await.ok();
     let entry = list.as_ref().and_then(|list| list.stream(&path.stream));
+    let told = web.calls.ask(&path.stream, &path.secret).await;
     Ok(Json(json!({
         "state": "established",
         "stream": path.stream,
         "seconds": session.age.as_secs(),
         "rung": session.rung,
         "rungs": entry.map(|entry| &entry["rungs"]),
+        "clock": told.as_ref().map(|told| &told["clock"]),
     })))
 }
 

@@ -159,7 +159,6 @@ impl Gate {
         Refusal::new(asker.status())
             .header(asker.challenge(), value(Algorithm::Sha256))
             .header(asker.challenge(), value(Algorithm::Md5))
-            .briefly()
     }
 
     /// A request was too short to be asked for credentials.

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use rustix::fs::{FlockOperation, flock};
 use sip::driver::Datagram;
 
 use super::outlet::Sink;
@@ -39,14 +40,25 @@ impl Capture<File> {
     /// Begins a file, in place of one of the same name.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or another server writes it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create(true).truncate(false);
         // Calls hold addresses of viewers: nobody else's business.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        Capture::begin(Format::of(path), options.open(path)?)
+        let file = options.open(path)?;
+        if let Err(rustix::io::Errno::WOULDBLOCK) =
+            flock(&file, FlockOperation::NonBlockingLockExclusive)
+        {
+            let kind = io::ErrorKind::ResourceBusy;
+            return Err(io::Error::new(kind, "in use by another signaling server"));
+        }
+        // A pipe has nothing to take off.
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
+        }
+        Capture::begin(Format::of(path), file)
     }
 }
 
@@ -126,6 +138,21 @@ mod tests {
     fn disk(size: usize) -> Disk {
         let content = Vec::new();
         Disk { content, size }
+    }
+
+    #[test]
+    fn a_file_that_another_server_writes_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("calls.pcap");
+        std::fs::write(&path, "of yesterday").unwrap();
+        let first = Capture::open(&path).unwrap();
+        let begun = std::fs::read(&path).unwrap();
+        assert_eq!(begun, Format::Pcap.begin());
+        let error = Capture::open(&path).unwrap_err();
+        assert!(error.to_string().contains("in use"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), begun);
+        drop(first);
+        Capture::open(&path).unwrap();
     }
 
     #[test]

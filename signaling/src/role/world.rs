@@ -17,7 +17,7 @@ use sip::{
 use super::Signaling;
 use crate::auth::Gate;
 use crate::auth::users::Users;
-use crate::rates::Rates;
+use crate::rates::{Rates, Trust};
 use crate::routing::Own;
 use crate::store::Snapshot;
 
@@ -113,14 +113,19 @@ pub(super) fn server_address() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 100], 5060))
 }
 
-/// The agents are trusted, others are not.
+/// The agents are trusted, and who sends the messages of the RFCs; others are not.
+fn trust() -> Trust {
+    "192.0.2.0/24,203.0.113.0/24".parse().unwrap()
+}
+
 fn rates() -> Rates {
-    Rates::new("192.0.2.0/24".parse().unwrap())
+    Rates::new(trust())
 }
 
 fn server_endpoint(seed: u64) -> Endpoint {
     let mut random = Random(seed);
     Endpoint::new(Config::new(server_address()), move || random.next())
+        .with_trust(|ip| trust().contains(ip))
 }
 
 impl Agent {
@@ -511,6 +516,7 @@ impl World {
             take(&mut agent.endpoint, self.now, source, transmit);
         } else if transmit.transport == Transport::Tcp {
             self.endpoint.handle_stream_refused(self.now, to);
+            self.role.handle_stream_end(self.now, to);
         }
     }
 

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::framing::{Frame, Framer};
+use crate::transport::{canonical, mapped};
 
 /// Streams at most, and those of one address.
 const MAX_STREAMS: usize = 1024;
@@ -107,7 +108,7 @@ impl Streams {
             }
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.accept(stream, peer),
+                    Ok((stream, peer)) => self.accept(stream, canonical(peer)),
                     // Out of descriptors, or a connection that ended before; both pass.
                     Err(error) => {
                         tracing::debug!(%error, "no stream accepted");
@@ -251,6 +252,7 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 async fn connect(local: SocketAddr, peer: SocketAddr) -> io::Result<TcpStream> {
+    let peer = mapped(local, peer);
     match bound(local)?.connect(peer).await {
         // The last stream between the two is not yet forgotten.
         Err(error)

@@ -84,7 +84,9 @@ impl Endpoint {
         if self.transactions() >= self.config.max_transactions {
             let mut refusal = Response::to_request(&request, StatusCode::SERVICE_UNAVAILABLE);
             refusal.headers.push(Name::RetryAfter, "5");
-            self.send(back, refusal.to_bytes());
+            if let Some(refusal) = self.fitting(back, size, refusal) {
+                self.send(back, refusal.to_bytes());
+            }
             return;
         }
         let id = ServerId(self.next_id());
@@ -142,7 +144,7 @@ impl Endpoint {
         let known = invite.and_then(|invite| Some((invite, self.servers.get(&invite)?)));
         let Some((invite, entry)) = known else {
             let answer = Response::to_request(&request, StatusCode::CALL_DOES_NOT_EXIST);
-            self.respond(now, id, answer);
+            self.answer_once(now, id, answer);
             return;
         };
         let pending = matches!(&entry.machine, ServerMachine::Invite(tx) if tx.is_pending());
@@ -176,13 +178,12 @@ impl Endpoint {
     }
 
     /// Sends an answer without keeping anything of the request; not when something was sent before.
-    /// With `briefly`, not an answer that is longer than the request either; false then.
+    /// False when it was too long for a stranger.
     pub(super) fn answer_once(
         &mut self,
         now: Instant,
         id: ServerId,
         mut response: Response,
-        briefly: bool,
     ) -> bool {
         let entry = self.servers.get(&id);
         let size = entry.map_or(0, |entry| entry.size);
@@ -199,13 +200,26 @@ impl Endpoint {
             response.set_to_tag(&self.tag_of(&response));
         }
         self.forget_server(id);
-        let payload = response.to_bytes();
-        // Whoever has opened a stream is where they say they are.
-        let sent = !briefly || payload.len() <= size || peer.transport == Transport::Tcp;
-        if sent {
-            self.send(peer, payload);
+        let fitting = self.fitting(peer, size, response);
+        let sent = fitting.is_some();
+        if let Some(response) = fitting {
+            self.send(peer, response.to_bytes());
         }
         sent
+    }
+
+    /// An answer as it may go to whoever sent so many bytes, if it may.
+    fn fitting(&self, peer: Peer, size: usize, response: Response) -> Option<Response> {
+        let fits = |response: &Response| response.to_bytes().len() <= size;
+        if self.is_proven(peer) || fits(&response) {
+            return Some(response);
+        }
+        Some(response.bare()).filter(fits)
+    }
+
+    /// Whoever has opened a stream is where they say they are.
+    pub(super) fn is_proven(&self, peer: Peer) -> bool {
+        peer.transport == Transport::Tcp || (self.trusts)(peer.address.ip())
     }
 
     /// The tag that every answer to one request has, though nothing is kept of it.
@@ -241,12 +255,25 @@ impl Endpoint {
         mut response: Response,
         accept: bool,
     ) {
-        let Some(entry) = self.servers.get_mut(&id) else {
+        let Some(entry) = self.servers.get(&id) else {
             return;
         };
         if response.status != StatusCode::TRYING && response.to().tag().is_none() {
             response.set_to_tag(&tag(entry.tag));
         }
+        // Who takes part in a call has shown where they are; and what answers an INVITE is its
+        // callee's to say, and is sent until it is heard.
+        if let ServerMachine::Other(other) = &entry.machine {
+            if other.request().is_some_and(|it| it.to().tag().is_none()) {
+                match self.fitting(other.peer(), entry.size, response) {
+                    Some(fitting) => response = fitting,
+                    None => return self.forget_server(id),
+                }
+            }
+        }
+        let Some(entry) = self.servers.get_mut(&id) else {
+            return;
+        };
         let sent = match &mut entry.machine {
             ServerMachine::Invite(invite) => {
                 let accept = accept && response.status.is_success();

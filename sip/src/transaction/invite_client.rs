@@ -78,7 +78,7 @@ impl InviteClient {
         let pending = !matches!(self.state, State::Accepted | State::Completed { .. });
         self.deadlines.stop(Timer::FallBack);
         if response.status.is_provisional() {
-            // Timer B goes on as our timer C: a call is set up within its time or not.
+            // Timer B goes on: a call is set up within its time, unless a proxy lets it ring.
             self.deadlines.stop(Timer::Retransmit);
             match self.state {
                 State::Calling { cancel } => {
@@ -110,6 +110,13 @@ impl InviteClient {
             heard.deliver = false;
         }
         heard
+    }
+
+    /// It may go on until then, unless it was given up.
+    pub(crate) fn keep_ringing(&mut self, until: Instant) {
+        if let State::Proceeding { cancelled: false } = self.state {
+            self.deadlines.set(Timer::GiveUp, until);
+        }
     }
 
     /// Asks for the call to be given up; true when the CANCEL can go at once.

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::{Expiry, Letter, Outbox};
 use crate::message::{Request, Response};
-use crate::timer::{Deadlines, T2, T4, TRANSACTION_LIMIT, Timer};
+use crate::status::StatusCode;
+use crate::timer::{Deadlines, T2, T4, TIMER_C, TRANSACTION_LIMIT, Timer};
 use crate::transport::{Peer, Transport};
 
 /// An INVITE that came to us.
@@ -113,6 +114,10 @@ impl InviteServer {
             State::Proceeding { last, sent, .. } if response.status.is_provisional() => {
                 letter.send(outbox);
                 (*last, *sent) = (letter, true);
+                if response.status != StatusCode::TRYING {
+                    let ringing = TIMER_C + TRANSACTION_LIMIT;
+                    self.deadlines.set(Timer::GiveUp, now + ringing);
+                }
             }
             State::Proceeding { .. } if success => {
                 letter.send(outbox);

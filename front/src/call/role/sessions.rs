@@ -1,4 +1,4 @@
-//! Sessions as HTTP names them: looked at, and told something.
+//! Sessions as HTTP names them: looked at, told something, and asked.
 
 use super::*;
 
@@ -34,7 +34,7 @@ impl CallRole {
         stream: &str,
         secret: &str,
         info: Info,
-        reply: Reply<()>,
+        reply: Reply<Bytes>,
         endpoint: &mut Endpoint,
     ) {
         let key = match self.session(stream, secret) {
@@ -50,7 +50,7 @@ impl CallRole {
         });
     }
 
-    /// An INFO was answered, or given up.
+    /// A request within a call was answered, or given up.
     pub(super) fn handle_informed(
         &mut self,
         now: Instant,
@@ -65,7 +65,7 @@ impl CallRole {
         });
     }
 
-    /// Has a call do what may lead to an INFO.
+    /// Has a call do what may lead to a request within it.
     fn tell(
         &mut self,
         now: Instant,

@@ -130,15 +130,19 @@ impl World {
         answered
     }
 
-    fn trickle(&mut self, secret: &str, number: u32) -> oneshot::Receiver<Result<(), Error>> {
+    fn inform(&mut self, secret: &str, info: Info) -> oneshot::Receiver<Result<Bytes, Error>> {
         let (reply, told) = oneshot::channel();
         self.command(Command::Inform {
             stream: "test".to_owned(),
             secret: secret.to_owned(),
-            info: Info::Candidates(format!("a=mid:{number}").into()),
+            info,
             reply,
         });
         told
+    }
+
+    fn trickle(&mut self, secret: &str, number: u32) -> oneshot::Receiver<Result<Bytes, Error>> {
+        self.inform(secret, Info::Candidates(format!("a=mid:{number}").into()))
     }
 
     fn session(&mut self, secret: &str) -> Result<SessionInfo, Error> {
@@ -400,6 +404,30 @@ fn candidates_go_one_info_after_the_other_and_each_is_answered() {
 }
 
 #[test]
+fn the_streamer_of_the_call_is_asked_within_it_and_in_its_turn() {
+    let mut world = World::new();
+    let (secret, ..) = world.established();
+    let mut told = world.trickle(&secret, 1);
+    let mut asked = world.inform(&secret, Info::Question);
+    let (first, info) = world.request(&Method::Info).unwrap();
+    assert!(world.request(&Method::Options).is_none(), "one at a time");
+    let answer = Response::to_request(&info, StatusCode::OK);
+    world.far.respond(world.now, first, answer);
+    world.pump();
+    assert!(told.try_recv().unwrap().is_ok());
+    let (second, options) = world.request(&Method::Options).unwrap();
+    assert_eq!(options.call_id(), info.call_id());
+    assert_eq!(options.to().tag(), info.to().tag());
+    assert_eq!(options.cseq().number, info.cseq().number + 1);
+    assert_eq!(options.headers.get(Name::Accept), Some("application/json"));
+    let mut answer = Response::to_request(&options, StatusCode::OK);
+    answer.set_body("application/json", "{}".into());
+    world.far.respond(world.now, second, answer);
+    world.pump();
+    assert_eq!(asked.try_recv().unwrap().unwrap(), "{}");
+}
+
+#[test]
 fn candidates_that_nobody_answers_are_given_up_and_the_call_goes_on() {
     let mut world = World::new();
     let (secret, ..) = world.established();
@@ -407,7 +435,7 @@ fn candidates_that_nobody_answers_are_given_up_and_the_call_goes_on() {
     let mut first = world.trickle(&secret, 1);
     let mut second = world.trickle(&secret, 2);
     world.pass(Duration::from_secs(33));
-    let no_answer = |told: Result<(), Error>| matches!(told, Err(Error::NoAnswer { .. }));
+    let no_answer = |told: Result<Bytes, Error>| matches!(told, Err(Error::NoAnswer { .. }));
     assert!(no_answer(first.try_recv().unwrap()));
     world.pass(Duration::from_secs(33));
     assert!(no_answer(second.try_recv().unwrap()));

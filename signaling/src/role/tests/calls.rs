@@ -116,6 +116,45 @@ fn a_streamer_that_never_answers_is_408_within_its_time() {
 }
 
 #[test]
+fn timer_c_a_call_that_rings_has_more_than_three_minutes_from_each_sign_of_life() {
+    for answers in [true, false] {
+        let mut world = ready();
+        world.agents[STREAMER].mood = Mood::Hold;
+        let (invite, _) = world.call("test");
+        world.run_until(|world| !world.agents[STREAMER].held.is_empty());
+        for _ in 0..2 {
+            let now = world.now;
+            let streamer = &mut world.agents[STREAMER];
+            let (id, request) = streamer.held[0].clone();
+            let ringing = StatusCode::new(180).unwrap();
+            let ringing = Response::to_request(&request, ringing);
+            streamer.endpoint.respond(now, id, ringing);
+            world.run_for(SECOND);
+            // Our caller is as patient as people are.
+            let now = world.now;
+            let front = &mut world.agents[FRONT].endpoint;
+            front.keep_ringing(now, invite, 1000 * SECOND);
+            world.run_for(180 * SECOND);
+        }
+        assert!(world.agents[FRONT].answers.is_empty());
+        assert_eq!(world.role.counts().calls, 1);
+        if answers {
+            let now = world.now;
+            let (id, request) = world.agents[STREAMER].held.remove(0);
+            world.agents[STREAMER].accept(now, id, &request);
+            world.run_until(|world| world.agents[STREAMER].acks == 1);
+            assert_eq!(last_status(&world, FRONT), StatusCode::ACCEPTED);
+            continue;
+        }
+        world.run_for(20 * SECOND);
+        assert_eq!(last_status(&world, FRONT), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(world.count("CANCEL"), 1);
+        assert_eq!(world.role.counts().sessions, 0);
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
 fn refusals_come_back_as_they_are() {
     let mut world = ready();
     world.agents[STREAMER].mood = Mood::Refuse(StatusCode::NOT_ACCEPTABLE_HERE);

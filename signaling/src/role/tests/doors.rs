@@ -3,7 +3,7 @@
 use sip::{Method, Name, StatusCode};
 
 use super::super::world::{FRONT, Mood, STREAMER, World, server_address};
-use super::{SECOND, last_status, ready, talking};
+use super::{SECOND, last_status, listed, ready, talking};
 
 #[test]
 fn unknown_streams_are_404_and_departed_ones_480() {
@@ -262,7 +262,8 @@ fn stranger(world: &mut World, last: u8, head: &str, number: usize) {
     let text = format!(
         "{head} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.{last};branch=z9hG4bK{number}\r\n\
          From: <sip:x@h>;tag={number}\r\nTo: <sip:test@h>\r\nCall-ID: {last}-{number}\r\n\
-         CSeq: 1 {method}\r\nContact: <sip:x@198.51.100.{last}>\r\n\r\n"
+         CSeq: 1 {method}\r\nContact: <sip:x@198.51.100.{last}>\r\nMax-Forwards: 70\r\n\
+         User-Agent: a phone\r\n\r\n"
     );
     world.inject(([198, 51, 100, last], 5060).into(), text.into());
 }
@@ -283,6 +284,64 @@ fn who_floods_is_not_heard_and_others_are_served() {
     // What two seconds allow, and nothing for the rest: an answer would be a flood of ours.
     assert_eq!((answered(&world, 1), answered(&world, 2)), (100, 1));
     assert_eq!(world.role.refused(), 900);
+}
+
+#[test]
+fn nothing_longer_than_its_request_goes_to_a_stranger() {
+    let mut world = ready();
+    for number in 0..40 {
+        world.register(STREAMER, &format!("stream{number}"), &[("Expires", "60")]);
+    }
+    let victim = std::net::SocketAddr::from(([198, 51, 100, 1], 5060));
+    let json = "\r\nAccept: application/json";
+    let mut answered = 0;
+    for (number, (first, more)) in [
+        ("OPTIONS sip:192.0.2.100", json),
+        (
+            "OPTIONS sip:192.0.2.100",
+            "\r\nUser-Agent: a phone of many words",
+        ),
+        ("OPTIONS sip:test@192.0.2.100", json),
+        ("OPTIONS sip:nobody@192.0.2.100", ""),
+        ("REGISTER sip:192.0.2.100", ""),
+        ("BYE sip:test@192.0.2.100", ""),
+        ("CANCEL sip:test@192.0.2.100", ""),
+        ("SUBSCRIBE sip:192.0.2.100", ""),
+        ("INFO sip:192.0.2.100", "\r\nCSeq: none"),
+        ("INVITE sip:nobody@192.0.2.100", ""),
+        ("INVITE sip:192.0.2.100", "\r\nProxy-Require: everything"),
+        ("INVITE sip:192.0.2.100", "\r\nSubject: caf\u{e9}"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let method = first.split(' ').next().unwrap();
+        // Without anything that need not be there, and with what phones say of themselves.
+        for length in [0, 20, 60, 400] {
+            let agent = "x".repeat(length);
+            let text = format!(
+                "{first} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1;rport;branch=z9hG4bK{number}-{length}\r\n\
+                 From: <sip:x@h>;tag=1\r\nTo: <sip:test@h>\r\nCall-ID: {number}-{length}\r\n\
+                 CSeq: 1 {method}{more}\r\nServer: {agent}\r\n\r\n"
+            );
+            let before = world.sent.len();
+            // One byte a character, so that the last one is no UTF-8.
+            let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
+            world.inject(victim, bytes.into());
+            world.run_for(SECOND);
+            let sent = world.sent[before..].iter().filter(|sent| sent.to == victim);
+            for sent in sent {
+                assert!(
+                    sent.payload.len() <= text.chars().count(),
+                    "{sent:?} to {text}"
+                );
+                answered += 1;
+            }
+        }
+    }
+    assert!(answered >= 24, "{answered}");
+    // Whoever reads what is sent there gets all.
+    assert_eq!(listed(&mut world)["name"], "stream0");
 }
 
 #[test]

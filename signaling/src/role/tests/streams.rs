@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use sip::driver::Role;
+
 use super::*;
 
 /// A world whose streamer is reached by the stream that it has opened.
@@ -76,23 +78,40 @@ fn a_streamer_whose_stream_has_ended_is_offline_at_once_and_another_is_called() 
         StatusCode::TEMPORARILY_UNAVAILABLE
     );
     assert!(world.now - begin < SECOND / 2);
+    assert_eq!(listed(&mut world)["state"], "offline");
 
     let other = world.join();
     world.register(other, "test", &[("Expires", "60")]);
-    // By the second call both have had as many, and the first one comes first.
+    assert_eq!(listed(&mut world)["state"], "live");
     for calls in [1, 2] {
         world.call("test");
         world.run_until(|world| world.agents[other].acks == calls);
         assert_eq!(last_status(&world, FRONT), StatusCode::ACCEPTED);
     }
-    // It was looked for at its stream, and at its address, each time as long as that was so.
+    // It was looked for at its stream, then at its address, and never again.
     let address = world.agents[STREAMER].address;
     let tried = |to: SocketAddr| {
         let invites = world.sent.iter();
         let invites = invites.filter(|sent| sent.to == to && sent.line.starts_with("INVITE"));
         invites.count()
     };
-    assert_eq!((tried(stream), tried(address)), (1, 2));
+    assert_eq!((tried(stream), tried(address)), (1, 1));
+}
+
+#[test]
+fn a_streamer_that_is_nowhere_but_at_its_stream_leaves_with_it() {
+    let mut world = World::new(1);
+    // Its Contact is the end of its stream.
+    let address = world.agents[STREAMER].address;
+    world.agents[STREAMER].stream = Some(address);
+    world.register(STREAMER, "test", &[("Expires", "60")]);
+    assert_eq!(listed(&mut world)["state"], "live");
+    let now = world.now;
+    world.endpoint.handle_stream_end(now, address);
+    world.role.handle_stream_end(now, address);
+    assert_eq!(listed(&mut world)["state"], "offline");
+    world.register(STREAMER, "test", &[("Expires", "60")]);
+    assert_eq!(listed(&mut world)["state"], "live");
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Element {
         document
             .children
             .pop()
-            .ok_or_else(|| ended("the file is empty"))
+            .ok_or_else(|| ended("there is no element in the file"))
     }
 
     fn tag(tag: &BytesStart<'_>) -> Result<Element, String> {
