@@ -235,12 +235,10 @@ impl Endpoint {
 
     /// The address in our Vias to this peer: one of its version of IP, if there is one.
     pub fn local_towards(&self, peer: SocketAddr) -> SocketAddr {
-        let same = |local: &SocketAddr| local.is_ipv4() == peer.is_ipv4();
-        let other = self.config.other.filter(|other| same(other));
-        match other {
-            Some(other) if !same(&self.config.local) => other,
-            _ => self.config.local,
-        }
+        let near = |local: &SocketAddr| local.is_ipv4() == peer.is_ipv4();
+        let mut ours = [Some(self.config.local), self.config.other].into_iter();
+        ours.find_map(|local| local.filter(near))
+            .unwrap_or(self.config.local)
     }
 
     /// Transactions that are not over, those that only absorb retransmissions included.
