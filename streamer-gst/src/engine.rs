@@ -87,8 +87,11 @@ pub struct Line {
     /// An estimate of what it carries in bits per second. It does not rise far above what is sent,
     /// and may be much too low for seconds after the line has changed, or where it loses packets.
     pub bandwidth: u64,
-    /// Of what was sent in the last second or two, the share that arrived in as much time.
+    /// Of what was sent in the last few seconds, the share that arrived in as much time; where that is
+    /// little, of the last second or two.
     pub carried: f64,
+    /// The same of the last second or two at any time, which chance moves more.
+    pub lately: f64,
 }
 
 /// Takes events from any thread. It only passes them on, so it never blocks.
@@ -140,6 +143,7 @@ pub(crate) mod fake {
         Line {
             bandwidth,
             carried: 1.0,
+            lately: 1.0,
         }
     }
 

@@ -22,10 +22,19 @@ const FEEDBACK: &str = "RTPTWCCPackets";
 /// ever where none is given. This is a minute of picture and sound.
 const MOST_UNANSWERED: u32 = 20_000;
 /// What is known from earlier feedback counts so much less with each that comes, of which there are
-/// ten to twenty in a second.
-const FADING: f64 = 0.95;
-/// Counts as carried in as much time at first, in seconds, so that a moment's jitter says nothing.
-const BENEFIT: f64 = 1.0;
+/// ten to twenty in a second: so long is looked back that one packet of ten, lost by chance, never
+/// looks like one of six.
+const FADING: f64 = 0.98;
+/// The same where it has to be told soon.
+const FADING_SOON: f64 = 0.95;
+/// So little arrives by no chance.
+const LITTLE: f64 = 0.7;
+/// Count as carried at first, in bytes and in seconds, so that a moment's losses or jitter say nothing.
+const BENEFIT: f64 = 50_000.0;
+const BENEFIT_TIME: f64 = 1.0;
+/// Without feedback for so long, in nanoseconds, the line was dead, or the viewer stood still. What was
+/// lost meanwhile says nothing of how wide it is.
+const DEAD: u64 = 1_000_000_000;
 
 /// An rtpgccbwe that is given the feedback, but no media and no thread: running, it would send each
 /// packet by itself and up to 5 ms later, for twice the CPU of a viewer.
@@ -38,10 +47,21 @@ pub(super) struct Estimator {
 /// Of what was sent the share that arrived in as much time. Only packets that there is feedback on
 /// count, for feedback may get lost where packets do not: a session's own `twcc-stats` take what it
 /// was about for lost.
-struct Carried(Mutex<Sums>);
+struct Carried(Mutex<Record>);
+
+/// What there was feedback on lately.
+struct Record {
+    long: Sums,
+    soon: Sums,
+    /// When feedback came last, and before when what was sent does not count, in nanoseconds of the
+    /// system's clock.
+    heard: u64,
+    since: u64,
+}
 
 /// Sums that fade.
 struct Sums {
+    fading: f64,
     /// Bytes.
     sent: f64,
     received: f64,
@@ -56,36 +76,68 @@ struct Sums {
 
 impl Carried {
     fn new() -> Self {
-        Self(Mutex::new(Sums {
-            sent: 0.0,
-            received: 0.0,
-            here: BENEFIT,
-            there: BENEFIT,
-            next: None,
-            last: None,
+        Self(Mutex::new(Record {
+            long: Sums::new(FADING),
+            soon: Sums::new(FADING_SOON),
+            heard: u64::MAX,
+            since: 0,
         }))
     }
 
-    fn note(&self, packets: &[glib::Value]) {
-        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sums.fade();
-        for packet in packets {
-            if let Ok(packet) = packet.get::<&gst::StructureRef>() {
-                sums.note(packet);
-            }
-        }
+    fn note(&self, now: u64, packets: &[glib::Value]) {
+        let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        record.note(now, packets);
     }
 
-    fn share(&self) -> f64 {
-        let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if sums.sent == 0.0 || sums.there <= 0.0 {
-            return 1.0;
+    /// That of a few seconds, and that of the last one or two.
+    fn shares(&self) -> (f64, f64) {
+        let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = record.soon.share();
+        match lately < LITTLE {
+            true => (lately, lately),
+            false => (record.long.share(), lately),
         }
-        (sums.received / sums.sent * (sums.here / sums.there)).min(1.0)
+    }
+}
+
+impl Record {
+    fn note(&mut self, now: u64, packets: &[glib::Value]) {
+        if now.saturating_sub(self.heard) > DEAD {
+            (self.long, self.soon) = (Sums::new(FADING), Sums::new(FADING_SOON));
+            self.since = now;
+        }
+        self.heard = now;
+        for sums in [&mut self.long, &mut self.soon] {
+            sums.fade();
+            for packet in packets {
+                if let Ok(packet) = packet.get::<&gst::StructureRef>() {
+                    sums.note(self.since, packet);
+                }
+            }
+        }
     }
 }
 
 impl Sums {
+    fn new(fading: f64) -> Self {
+        Self {
+            fading,
+            sent: BENEFIT,
+            received: BENEFIT,
+            here: BENEFIT_TIME,
+            there: BENEFIT_TIME,
+            next: None,
+            last: None,
+        }
+    }
+
+    fn share(&self) -> f64 {
+        if self.there <= 0.0 {
+            return 1.0;
+        }
+        (self.received / self.sent * (self.here / self.there)).min(1.0)
+    }
+
     fn fade(&mut self) {
         let sums = [
             &mut self.sent,
@@ -93,10 +145,10 @@ impl Sums {
             &mut self.here,
             &mut self.there,
         ];
-        sums.into_iter().for_each(|sum| *sum *= FADING);
+        sums.into_iter().for_each(|sum| *sum *= self.fading);
     }
 
-    fn note(&mut self, packet: &gst::StructureRef) {
+    fn note(&mut self, since: u64, packet: &gst::StructureRef) {
         let Ok(number) = packet.get::<u32>("seqnum").map(|number| number as u16) else {
             return;
         };
@@ -109,6 +161,9 @@ impl Sums {
         let (Some(sent), Ok(size)) = (time("local-ts"), packet.get::<u32>("size")) else {
             return;
         };
+        if sent < since {
+            return;
+        }
         self.sent += f64::from(size);
         let Some(came) = time("remote-ts") else {
             return;
@@ -193,15 +248,19 @@ impl Estimator {
 
     /// What is known of the line.
     pub(super) fn line(&self) -> Line {
+        let (carried, lately) = self.carried.shares();
         Line {
             bandwidth: self.element.property::<u32>("estimated-bitrate").into(),
-            carried: self.carried.share(),
+            carried,
+            lately,
         }
     }
 }
 
 /// Takes the feedback out of the way to payloaders, which have no use for it.
 fn listen(session: &gst::Pad, ear: gst::Pad, unanswered: Arc<Unanswered>, carried: Arc<Carried>) {
+    // The one by which a session notes when it sends.
+    let clock = gst::SystemClock::obtain();
     session.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
         let structure = info.event().and_then(|event| event.structure());
         let Some(feedback) = structure.filter(|structure| structure.name() == FEEDBACK) else {
@@ -209,7 +268,7 @@ fn listen(session: &gst::Pad, ear: gst::Pad, unanswered: Arc<Unanswered>, carrie
         };
         if let Ok(packets) = feedback.get::<glib::ValueArray>("packets") {
             unanswered.note(&packets);
-            carried.note(&packets);
+            carried.note(clock.time().nseconds(), &packets);
         }
         if let Some(event) = info.event() {
             ear.send_event(event.clone());
@@ -357,48 +416,92 @@ mod tests {
             }
         }
 
+        /// What one feedback is on.
+        fn packets(&mut self, lost: u64, later: i64) -> Vec<glib::Value> {
+            let packets = (0..10).map(|place| {
+                let came = (self.at as i64 + self.late) as u64 * 1_000_000;
+                let came = if place < lost { u64::MAX } else { came };
+                let packet = gst::Structure::builder("RTPTWCCPacket")
+                    .field("seqnum", u32::from(self.number))
+                    .field("local-ts", self.at * 1_000_000)
+                    .field("remote-ts", came)
+                    .field("size", 1000_u32)
+                    .build();
+                self.number = self.number.wrapping_add(1);
+                self.at += 10;
+                self.late += later;
+                packet.to_value()
+            });
+            packets.collect()
+        }
+
         /// So many feedbacks: of each ten packets so many are lost, and each comes so much later
         /// than the one before; of the feedbacks, every `heard`th arrives.
         fn pass(&mut self, feedbacks: usize, lost: u64, later: i64, heard: usize) -> f64 {
             for feedback in 0..feedbacks {
-                let packets = (0..10).map(|place| {
-                    let came = (self.at as i64 + self.late) as u64 * 1_000_000;
-                    let came = if place < lost { u64::MAX } else { came };
-                    let packet = gst::Structure::builder("RTPTWCCPacket")
-                        .field("seqnum", u32::from(self.number))
-                        .field("local-ts", self.at * 1_000_000)
-                        .field("remote-ts", came)
-                        .field("size", 1000_u32)
-                        .build();
-                    self.number = self.number.wrapping_add(1);
-                    self.at += 10;
-                    self.late += later;
-                    packet.to_value()
-                });
-                let packets: Vec<glib::Value> = packets.collect();
+                let packets = self.packets(lost, later);
                 if feedback % heard == 0 {
-                    self.carried.note(&packets);
+                    self.carried.note(self.at * 1_000_000, &packets);
                 }
             }
-            self.carried.share()
+            self.carried.shares().0
         }
     }
 
     #[test]
-    fn what_is_carried_is_the_share_of_a_second_or_two() {
+    fn what_is_carried_is_the_share_of_a_few_seconds_and_little_is_told_soon() {
         let mut line = Line::new();
-        assert!(line.carried.share() > 0.999);
+        assert!(line.carried.shares().0 > 0.999);
         assert!(line.pass(60, 0, 0, 1) > 0.999);
         // A moment's loss or delay is none.
-        assert!(line.pass(3, 5, 0, 1) > 0.9);
-        assert!(line.pass(60, 0, 0, 1) > 0.97);
-        let half = line.pass(60, 5, 0, 1);
-        assert!((0.5..0.53).contains(&half), "{half}");
-        assert!(line.pass(60, 0, 0, 1) > 0.97);
+        assert!(line.pass(3, 5, 0, 1) > 0.95);
+        assert!(line.pass(180, 0, 0, 1) > 0.97);
+        let some = line.pass(180, 2, 0, 1);
+        assert!((0.8..0.81).contains(&some), "{some}");
+        let half = line.pass(30, 5, 0, 1);
+        assert!((0.5..0.57).contains(&half), "{half}");
+        assert!(line.pass(180, 0, 0, 1) > 0.97);
         // A queue that fills: each packet takes twice its time. When it drains, all arrives.
         let half = line.pass(60, 0, 10, 1);
         assert!((0.5..0.56).contains(&half), "{half}");
-        assert!(line.pass(60, 0, -5, 1) > 0.999);
+        assert!(line.pass(120, 0, -5, 1) > 0.97);
+    }
+
+    #[test]
+    fn one_of_ten_lost_by_chance_is_hardly_ever_taken_for_one_of_six() {
+        let mut line = Line::new();
+        let mut random = 7_u64;
+        let mut least = 1.0_f64;
+        for _ in 0..5_000 {
+            let lost = (0..10).filter(|_| {
+                // A generator of Knuth's (MMIX), whose upper bits are good enough.
+                random = random.wrapping_mul(6_364_136_223_846_793_005);
+                random = random.wrapping_add(1_442_695_040_888_963_407);
+                random >> 33 < (1 << 31) / 10
+            });
+            let lost = lost.count() as u64;
+            least = least.min(line.pass(1, lost, 0, 1));
+        }
+        assert!(least > 0.85, "{least}");
+    }
+
+    #[test]
+    fn a_line_that_was_dead_is_judged_by_what_is_sent_afterwards() {
+        let mut line = Line::new();
+        line.pass(60, 0, 0, 1);
+        // Three seconds without a word; then they are all told of at once, most of it lost.
+        let before = line.at;
+        line.at += 3_000;
+        let now = line.at;
+        for sent in (before..now).step_by(100) {
+            line.at = sent;
+            let lost = line.packets(8, 0);
+            line.carried.note(now * 1_000_000, &lost);
+        }
+        assert!(line.carried.shares().0 > 0.999);
+        line.at = now;
+        let half = line.pass(60, 5, 0, 1);
+        assert!((0.5..0.53).contains(&half), "{half}");
     }
 
     #[test]

@@ -11,6 +11,10 @@ const DOWN_AFTER: Duration = Duration::from_millis(300);
 /// is too low after a fall, when a line becomes longer, and where some packets get lost that would be
 /// sent again. The line has to carry less than this share, for so long.
 const CARRIED: f64 = 0.85;
+/// A line that loses more than this of the little that is sent below the lowest rung does not lose it
+/// for want of room. Its estimate never rises (draft-ietf-rmcat-gcc-02 section 6), so what it carries
+/// has to be tried.
+const CLEAN: f64 = 0.98;
 const LIMIT_AFTER: Duration = Duration::from_secs(1);
 /// A line has to be good for this long before the next rung is tried.
 const UP_AFTER: Duration = Duration::from_secs(3);
@@ -80,29 +84,32 @@ impl Ladder {
         };
         let narrow = !self.limited && bandwidth < enough / 10 * 9;
         let narrow_for = since(&mut self.narrow_since, narrow);
+        let lossy = (CARRIED..CLEAN).contains(&line.lately);
         let good = match self.limited {
-            true => carries(last),
+            true => carries(last) || lossy,
             false => at > 0 && (carries(at - 1) || bandwidth >= rate(at) / 10 * 13),
         };
         let good_for = since(&mut self.good_since, good);
-        let overloaded = narrow && line.carried < CARRIED;
+        let overloaded = !self.limited && (narrow || tried.is_some()) && line.carried < CARRIED;
         let overloaded_for = since(&mut self.overloaded_since, overloaded);
-        let falls = match at == last && tried.is_none() {
-            true => overloaded && overloaded_for >= LIMIT_AFTER,
-            false => narrow && narrow_for >= DOWN_AFTER,
-        };
+        let lower = at < last || tried.is_some();
+        let falls = (lower && narrow && narrow_for >= DOWN_AFTER)
+            || (at == last && overloaded && overloaded_for >= LIMIT_AFTER);
         let mut rung = at;
         if falls {
             self.limited = at == last;
             rung = (at + 1..last).find(|rung| carries(*rung)).unwrap_or(last);
             self.fall(now);
         } else if good_for >= UP_AFTER && now >= self.climb_after {
-            rung = match self.limited {
-                true => at,
-                false => at - 1,
+            let (to, before) = match self.limited {
+                true if carries(last) => (at, bandwidth),
+                // The estimate has nothing to say.
+                true => (at, 0),
+                false => (at - 1, bandwidth),
             };
+            rung = to;
             self.limited = false;
-            self.climbed = Some((now, bandwidth));
+            self.climbed = Some((now, before));
             self.good_since = None;
         }
         Choice {
@@ -175,6 +182,7 @@ mod tests {
                     bandwidth: self.estimate,
                     // What got lost is sent again, and is lost as well.
                     carried: carried * carried,
+                    lately: carried * carried,
                 };
                 let choice = self.ladder.choose(now, line, &RATES, self.at);
                 if choice.rung != self.at {
@@ -269,6 +277,7 @@ mod tests {
                 let line = super::Line {
                     bandwidth: 400_000,
                     carried,
+                    lately: carried,
                 };
                 let now = Duration::from_millis(tick * TICK);
                 ladder.choose(now, line, &[960_000], 0).limit
@@ -276,6 +285,37 @@ mod tests {
             let choices: Vec<Option<u64>> = choices.collect();
             let first = choices.iter().position(Option::is_some);
             assert_eq!(first, limited.then_some(4), "{carried}: {choices:?}");
+        }
+    }
+
+    #[test]
+    fn a_picture_returns_to_a_line_that_loses_a_tenth_and_stays_out_of_one_that_is_narrow() {
+        // Of what is sent so much arrives, beside what the line is too narrow for.
+        for (arrives, capacity, share) in [
+            (0.9, 5_000_000, 0.9..=1.0),
+            (0.95, 5_000_000, 0.9..=1.0),
+            (1.0, 100_000, 0.0..=0.01),
+            (0.9, 100_000, 0.01..=0.15),
+        ] {
+            let mut ladder = Ladder::new();
+            let (mut limit, mut whole) = (Some(18_000), 0);
+            ladder.limited = true;
+            ladder.fall(Duration::ZERO);
+            for tick in 0..1200 {
+                let sent = limit.unwrap_or(960_000);
+                let fits = (f64::from(capacity) / sent as f64).min(1.0);
+                let line = super::Line {
+                    // Some of the packets get lost at any time, so it does not rise.
+                    bandwidth: LEAST,
+                    carried: arrives * fits,
+                    lately: arrives * fits,
+                };
+                let now = Duration::from_millis(tick * TICK);
+                limit = ladder.choose(now, line, &[960_000], 0).limit;
+                whole += u32::from(limit.is_none());
+            }
+            let seen = f64::from(whole) / 1200.0;
+            assert!(share.contains(&seen), "{arrives} of {capacity}: {seen}");
         }
     }
 
@@ -289,6 +329,7 @@ mod tests {
             let line = super::Line {
                 bandwidth: estimate,
                 carried: 1.0,
+                lately: 1.0,
             };
             assert_eq!(ladder.choose(now, line, &rates, 0).rung, 0);
         }
