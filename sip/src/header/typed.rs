@@ -298,7 +298,8 @@ impl Reason {
             let text = scan::unquote(text).map_or_else(|| text.to_owned(), |(inner, _)| inner);
             Some(Reason {
                 cause: params.get("cause")?.parse().ok()?,
-                text,
+                // As it is printed: nobody is to be shown anything else.
+                text: text.replace(char::is_control, " "),
             })
         })
     }
@@ -387,5 +388,8 @@ mod tests {
             Some(reason)
         );
         assert_eq!(Reason::parse("Q.850;cause=16"), None);
+        let odd = Reason::parse("SIP;cause=200;text=\"bye,\u{11}\0all\"").unwrap();
+        assert_eq!(odd.text, "bye,  all");
+        assert_eq!(Reason::parse(&odd.to_string()), Some(odd));
     }
 }
