@@ -10,7 +10,7 @@ use crate::method::Method;
 use crate::status::StatusCode;
 use crate::uri::Uri;
 
-/// Header fields in one message at most.
+/// Header fields in one message at most, Content-Length included whether it is there or not.
 pub const MAX_HEADERS: usize = 64;
 /// Start line and header fields in bytes at most.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -499,6 +499,25 @@ mod tests {
 
     fn error(text: &str) -> ParseError {
         Message::parse(Bytes::from(text.to_owned())).unwrap_err()
+    }
+
+    #[test]
+    fn a_message_with_as_many_fields_as_there_may_be_can_be_read_as_it_is_printed() {
+        let length = "Content-Length: 4\r\n";
+        let without = INVITE.replace(length, "");
+        // Eight fields of its own, with Content-Length.
+        let more = MAX_HEADERS - 8;
+        for text in [INVITE, &without] {
+            let with = |more: usize| text.replace("To:", &("X: y\r\n".repeat(more) + "To:"));
+            let printed = request(&with(more)).to_bytes();
+            let again = Message::parse(printed.clone()).unwrap();
+            let Message::Request(again) = again else {
+                panic!("no request");
+            };
+            assert_eq!(again.to_bytes(), printed);
+            let refused = error(&with(more + 1));
+            assert_eq!(refused.reason, "too many header fields");
+        }
     }
 
     #[test]

@@ -146,6 +146,8 @@ impl Headers {
         let received: Arc<str> = Arc::from(head);
         let mut lines: Vec<Line> = Vec::with_capacity(16);
         let mut fault = None;
+        // It is printed in any case, so it counts in any case.
+        let mut has_length = false;
         let mut at = 0;
         let mut number = 1;
         while at < head.len() {
@@ -165,10 +167,6 @@ impl Headers {
                     problem,
                 });
             };
-            if lines.len() == limit {
-                bad("too many header fields");
-                break;
-            }
             let Some(colon) = head[start..end].find(':') else {
                 bad("header field without a colon");
                 continue;
@@ -178,8 +176,14 @@ impl Headers {
                 bad("malformed header field name");
                 continue;
             }
+            let name = Name::parse(name);
+            has_length |= name == Name::ContentLength;
+            if lines.len() + usize::from(!has_length) >= limit {
+                bad("too many header fields");
+                break;
+            }
             lines.push(Line {
-                name: Name::parse(name),
+                name,
                 text: Text::Received {
                     line: start..end,
                     value: start + colon + 1,
