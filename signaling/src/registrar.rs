@@ -4,6 +4,7 @@
 //! they have one (RFC 5626 section 4.1), so that a program that starts again on another port
 //! takes the place of its former self at once.
 
+mod reach;
 mod wish;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -41,8 +42,6 @@ const MAX_CONTACTS: usize = 8;
 /// How long a streamer from before a restart is listed as it was, once it has been asked to
 /// register again.
 const RETURN_LIMIT: Duration = Duration::from_secs(5);
-/// How long a streamer that does not answer is listed all the same: it may be making an image.
-const SILENCE_LISTED: Duration = Duration::from_secs(10);
 
 /// One binding, as long as its contact stays the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,13 +66,6 @@ pub struct Binding {
     /// Calls placed since it last reported its viewers.
     placed: u32,
     expires: Instant,
-}
-
-impl Binding {
-    fn is_online(&self, now: Instant) -> bool {
-        let mut doubts = [self.stale, self.silent].into_iter().flatten();
-        doubts.all(|offline| now < offline)
-    }
 }
 
 /// What a REGISTER did to a binding.
@@ -260,36 +252,6 @@ impl Registrar {
     pub fn place(&mut self, id: BindingId) {
         if let Some(binding) = self.get_mut(id) {
             binding.placed = binding.placed.saturating_add(1);
-        }
-    }
-
-    /// Notes that a streamer lets a request wait without any answer.
-    pub fn mark_silent(&mut self, now: Instant, id: BindingId) {
-        if let Some(binding) = self.get_mut(id) {
-            binding.silent.get_or_insert(now + SILENCE_LISTED);
-        }
-    }
-
-    /// Notes that the stream of a streamer that has nothing else has ended, or that none can be had.
-    pub fn mark_gone(&mut self, now: Instant, peer: Peer) {
-        let bindings = self.streams.values_mut().flatten();
-        let reached = bindings.filter(|binding| binding.record.address == peer);
-        reached
-            .filter(|binding| binding.contact.socket_addr() == Some(peer.address))
-            .for_each(|binding| binding.silent = Some(now));
-    }
-
-    /// Notes that a streamer cannot be reached.
-    pub fn mark_unreachable(&mut self, now: Instant, id: BindingId) {
-        if let Some(binding) = self.get_mut(id) {
-            binding.silent = Some(now);
-        }
-    }
-
-    /// Notes that a streamer answered a request.
-    pub fn mark_answering(&mut self, id: BindingId) {
-        if let Some(binding) = self.get_mut(id) {
-            binding.silent = None;
         }
     }
 

@@ -63,6 +63,12 @@ impl Own {
         self.addresses[0]
     }
 
+    /// The one of the other version of IP that they are told, if there is one.
+    pub fn other(&self) -> Option<SocketAddr> {
+        let mut told = self.routes.iter().map(|(peer, _)| peer.address);
+        told.find(|address| address.is_ipv4() != self.advertised().is_ipv4())
+    }
+
     /// Every one of them.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses

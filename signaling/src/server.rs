@@ -38,8 +38,6 @@ const REQUESTS: usize = 1;
 pub struct Server {
     socket: Socket,
     own: Own,
-    /// Its advertised address of the other version of IP.
-    other: Option<SocketAddr>,
     file: Option<DataFile>,
     kept: Snapshot,
     trust: Trust,
@@ -132,7 +130,6 @@ impl Server {
         let admin = admin::Server::open(config.admin, token, Arc::new(live)).await?;
         Ok(Server {
             own,
-            other: other.first().copied(),
             socket,
             file,
             kept: kept.unwrap_or_default(),
@@ -174,7 +171,6 @@ impl Server {
         let Server {
             socket,
             own,
-            other,
             file,
             kept,
             trust,
@@ -186,7 +182,7 @@ impl Server {
         } = self;
         let address = socket.local();
         let trusted = trust.clone();
-        let endpoint = socket.endpoint_at_both(own.advertised(), other);
+        let endpoint = socket.endpoint_at_both(own.advertised(), own.other());
         let endpoint = endpoint.with_trust(move |ip| trusted.contains(ip));
         let rates = Rates::new(trust);
         let mut role = Signaling::new(own, rates, Instant::now(), SystemTime::now(), &kept);
