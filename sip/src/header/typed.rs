@@ -97,7 +97,7 @@ impl NameAddr {
             None => return Err(bad),
         };
         Ok(NameAddr {
-            display,
+            display: display.as_deref().map(as_printed),
             uri: Uri::parse(uri)?,
             params,
         })
@@ -298,8 +298,7 @@ impl Reason {
             let text = scan::unquote(text).map_or_else(|| text.to_owned(), |(inner, _)| inner);
             Some(Reason {
                 cause: params.get("cause")?.parse().ok()?,
-                // As it is printed: nobody is to be shown anything else.
-                text: text.replace(char::is_control, " "),
+                text: as_printed(&text),
             })
         })
     }
@@ -316,6 +315,11 @@ impl fmt::Display for Reason {
     }
 }
 
+/// `text` as it is printed, so that nobody is shown anything else than what is sent on.
+fn as_printed(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,6 +333,8 @@ mod tests {
                 Some("1"),
             ),
             ("Ana B <sip:ana@h>", Some("Ana B"), None),
+            ("Ana\tB <sip:ana@h>", Some("Ana B"), None),
+            ("\"Ana \u{11}\\\u{7f}B\" <sip:ana@h>", Some("Ana   B"), None),
             ("<sip:ana@h>;tag=x", None, Some("x")),
             ("sip:ana@h;tag=x", None, Some("x")),
         ] {
